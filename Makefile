@@ -1,0 +1,76 @@
+# Every target does its own set-up. Needed beforehand: Python 3.11 or newer, git, make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TASKCAT_VENV := .taskcat-venv
+PYTEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what can be made
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.PHONY: demo
+demo: $(VENV)/ready ## Scaffold, deploy, call and tear down on the local cloud; KEEP=1 leaves it up
+	@$(BIN)/python -m local_cloud.demo $(if $(KEEP),--keep)
+
+.PHONY: demo-down
+demo-down: $(VENV)/ready ## Tear down what `make demo KEEP=1` left up
+	@$(BIN)/python -m local_cloud.demo --down
+
+.PHONY: test
+test: lint $(TASKCAT_VENV)/ready ## Run every automatic check
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(VENV)/ready ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/ready ## Rewrite sources in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: local-cloud
+local-cloud: $(VENV)/ready ## Start the local cloud alone and print what to export
+	@$(BIN)/python -m local_cloud
+
+.PHONY: taskcat
+taskcat: $(VENV)/ready $(TASKCAT_VENV)/ready ## Test the default project with taskcat in your AWS account
+	$(BIN)/python -m tests.taskcat
+
+.PHONY: taskcat-local
+taskcat-local: $(VENV)/ready $(TASKCAT_VENV)/ready ## Test the default project with taskcat over two regions of the local cloud
+	$(BIN)/python -m tests.taskcat --local
+
+.PHONY: requirements
+requirements: $(VENV)/ready ## Resolve every requirements file anew
+	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/uv.in -o requirements/uv.txt
+	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 requirements/taskcat.in -o requirements/taskcat.txt
+	$(BIN)/uv pip compile $(COMPILE) --python-version 3.13 --universal custom_resources/requirements.in -o custom_resources/requirements.txt
+COMPILE := --quiet --upgrade --generate-hashes --no-header --no-annotate
+
+.PHONY: clean
+clean: ## Remove environments, caches and everything built
+	rm -rf $(VENV) $(TASKCAT_VENV) .cache build .pytest_cache .mypy_cache .ruff_cache .hypothesis taskcat_outputs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is newer than the requirements it was made from, so a second call does nothing.
+$(VENV)/ready: requirements/uv.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version 2>&1) was found. Set PYTHON=python3.12, say."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	@touch $@
+
+$(TASKCAT_VENV)/ready: requirements/taskcat.txt $(VENV)/ready
+	@test -x $(TASKCAT_VENV)/bin/python || $(PYTHON) -m venv $(TASKCAT_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(TASKCAT_VENV)/bin/python --require-hashes requirements/taskcat.txt
+	@touch $@
