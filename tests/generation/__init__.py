@@ -1,0 +1,1 @@
+"""Generating projects: which answers are refused, and what comes out."""
