@@ -1,0 +1,116 @@
+"""The root template refuses parameters that contradict each other, and says why."""
+
+import pytest
+
+from tests.infrastructure.cloudformation import load_templates, parameter_problems, rule_problems
+
+MAIN = load_templates()["main"]
+GIVEN = {
+    "ArtifactBucket": "bundles",
+    "ArtifactPrefix": "my-server/0123456789abcdef/",
+    "ProjectName": "my-server",
+}
+DEV = GIVEN | {"Stage": "dev"}
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
+FARGATE_SIZES = {
+    "256": {512, 1024, 2048},
+    "512": set(range(1024, 4096 + 1, 1024)),
+    "1024": set(range(2048, 8192 + 1, 1024)),
+    "2048": set(range(4096, 16384 + 1, 1024)),
+    "4096": set(range(8192, 30720 + 1, 1024)),
+}
+
+
+def test_the_defaults_are_sound() -> None:
+    assert parameter_problems(MAIN, DEV) == []
+    assert rule_problems(MAIN, DEV) == []
+
+
+def test_every_cpu_has_its_rule() -> None:
+    assert set(MAIN["Parameters"]["Cpu"]["AllowedValues"]) == set(FARGATE_SIZES)
+
+
+@pytest.mark.parametrize("cpu", FARGATE_SIZES)
+def test_only_sizes_fargate_knows_are_accepted(cpu: str) -> None:
+    tried = {512, *range(1024, 32768 + 1, 1024), 1536, 30000}
+    accepted = {size for size in tried if not rule_problems(MAIN, DEV | {"Cpu": cpu, "Memory": str(size)})}
+    assert accepted == FARGATE_SIZES[cpu]
+
+
+def test_production_with_one_task_is_refused() -> None:
+    production = GIVEN | {"Stage": "prod"}
+    assert rule_problems(MAIN, production | {"DesiredCount": "2"}) == []
+    (problem,) = rule_problems(MAIN, production | {"DesiredCount": "1"})
+    assert "2 or more" in problem
+
+
+def test_a_maximum_below_the_desired_count_is_refused() -> None:
+    largest = MAIN["Parameters"]["DesiredCount"]["MaxValue"]
+    for desired in range(1, largest + 1):
+        for maximum in range(1, largest + 3):
+            counts = {"DesiredCount": str(desired), "MaxCount": str(maximum)}
+            assert bool(rule_problems(MAIN, DEV | counts)) == (desired > maximum), counts
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ArtifactBucket", "has.dots"),
+        ("ArtifactPrefix", "no-slash-at-the-end"),
+        ("ArtifactPrefix", "/leading/"),
+        ("ProjectName", "Upper"),
+        ("ProjectName", "double--hyphen"),
+        ("ProjectName", "a" * 40),
+        ("Stage", "test"),
+        ("VpcCidr", "10.0.0.0/23"),
+        ("Egress", "internet"),
+        ("Architecture", "arm64"),
+        ("Memory", "lots"),
+        ("DesiredCount", "0"),
+        ("DesiredCount", "11"),
+        ("Stateful", "yes"),
+        ("KnowledgeBaseId", "too-short"),
+        ("GatewayIdentifier", "arn:aws:bedrock-agentcore:us-east-1:000000000000:gateway/tools-abcde12345"),
+        ("GatewayIdentifier", "tools"),
+        ("AlarmEmail", "nobody"),
+        ("LogRetentionDays", "31"),
+    ],
+)
+def test_a_bad_value_is_refused_before_anything_is_created(name: str, value: str) -> None:
+    assert parameter_problems(MAIN, DEV | {name: value}) != []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ArtifactPrefix", "my-server/0123456789abcdef/"),
+        ("ProjectName", "a" * 39),
+        ("VpcCidr", "172.31.0.0/22"),
+        ("KnowledgeBaseId", "ABCDE12345"),
+        ("GatewayIdentifier", "knowledge-mcp-server-0a1b2c3d-abcde12345"),
+        ("AlarmEmail", "on.call+mcp@example.com"),
+        ("LogRetentionDays", "365"),
+    ],
+)
+def test_a_good_value_is_accepted(name: str, value: str) -> None:
+    assert parameter_problems(MAIN, DEV | {name: value}) == []
+
+
+def test_every_constraint_says_what_is_expected() -> None:
+    constraints = {"AllowedPattern", "AllowedValues", "MinValue", "MaxValue", "MaxLength", "MinLength"}
+    for stem, template in load_templates().items():
+        for name, declaration in template["Parameters"].items():
+            assert declaration.get("Description"), f"{stem}.{name} has no description"
+            if constraints & set(declaration):
+                assert declaration.get("ConstraintDescription", "").startswith("must be"), f"{stem}.{name}"
+
+
+def test_the_console_shows_every_parameter_in_a_group_and_with_a_label() -> None:
+    for stem, template in load_templates().items():
+        interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+        grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+        assert sorted(grouped) == sorted(template["Parameters"]), stem
+    assert set(MAIN["Metadata"]["AWS::CloudFormation::Interface"]["ParameterLabels"]) == set(
+        MAIN["Parameters"]
+    )
