@@ -1,0 +1,90 @@
+"""AWS clients and the errors they raise.
+
+boto3 is imported when a client is first asked for, not with the module: a function whose vendored boto3 is
+broken can still tell CloudFormation so.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_agentcore_control import BedrockAgentCoreControlClient
+    from mypy_boto3_codebuild import CodeBuildClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+
+THROTTLING_CODES = frozenset(
+    {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
+)
+# Short, so that one unanswered call can't outlive the time kept for the response to CloudFormation.
+CONNECT_TIMEOUT = 3
+READ_TIMEOUT = 10
+ATTEMPTS = 2
+
+
+class Clients:
+    """Makes boto3 clients; boto3 takes endpoint, proxy and certificates from the environment."""
+
+    def gateway(self) -> "BedrockAgentCoreControlClient":
+        """Client of the AgentCore control plane."""
+        client: BedrockAgentCoreControlClient = self._client("bedrock-agentcore-control")
+        return client
+
+    def codebuild(self) -> "CodeBuildClient":
+        """Client of CodeBuild."""
+        client: CodeBuildClient = self._client("codebuild")
+        return client
+
+    def ec2(self) -> "EC2Client":
+        """Client of EC2 and its networks."""
+        client: EC2Client = self._client("ec2")
+        return client
+
+    def ecr(self) -> "ECRClient":
+        """Client of the container registry."""
+        client: ECRClient = self._client("ecr")
+        return client
+
+    def logs(self) -> "CloudWatchLogsClient":
+        """Client of CloudWatch Logs."""
+        client: CloudWatchLogsClient = self._client("logs")
+        return client
+
+    def s3(self) -> "S3Client":
+        """Client of S3."""
+        client: S3Client = self._client("s3")
+        return client
+
+    def _client(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        )
+        # A session of its own: boto3's default session must not be shared between threads.
+        return boto3.session.Session().client(service, config=config)  # type: ignore[call-overload]
+
+
+def error_code(error: BaseException) -> str:
+    """Return the service's error code of a botocore ClientError, and "" for any other exception."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return ""
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def error_message(error: BaseException) -> str:
+    """Return the service's own message of a botocore ClientError, and the exception's text for any other."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return str(error)
+    return str(response.get("Error", {}).get("Message", "")) or str(error)
+
+
+def is_throttled(error: BaseException) -> bool:
+    """Whether the service asked to slow down."""
+    return error_code(error) in THROTTLING_CODES
