@@ -32,6 +32,7 @@ LOG = [
     "Step 4/9 : RUN pip install",
     "",
     "ERROR: No matching distribution",
+    "[Container] Phase complete: BUILD State: FAILED",
 ]
 
 

@@ -399,6 +399,17 @@ def test_credentials_taken_out_of_the_template_are_taken_off_the_target(
     assert "credentialProviderConfigurations" not in gateway.called("update_gateway_target")[0]
 
 
+def test_a_setting_taken_out_of_the_credentials_is_taken_off_the_target(
+    run: Run, clients: Clients, gateway: Gateway
+) -> None:
+    extended = json.loads(json.dumps(OAUTH))
+    extended[0]["credentialProvider"]["oauthCredentialProvider"]["customParameters"] = {"audience": "tools"}
+    mine(gateway, credentialProviderConfigurations=extended)
+    old, new = ({**PROPERTIES, "CredentialProviderConfigurations": value} for value in (extended, OAUTH))
+    assert update(run, clients, new, old)["Status"] == "SUCCESS"
+    assert gateway.called("update_gateway_target")[0]["credentialProviderConfigurations"] == OAUTH
+
+
 def test_a_target_that_lists_live_is_not_synchronised(run: Run, clients: Clients, gateway: Gateway) -> None:
     dynamic = {"mcp": {"mcpServer": {"endpoint": ENDPOINT, "listingMode": "DYNAMIC"}}}
     mine(gateway, targetConfiguration=dynamic)

@@ -115,10 +115,11 @@ def test_each_status_says_what_to_check(mcp_server: McpServer, status: int, hint
     assert "hunter2" not in str(error)
 
 
-def test_a_redirect_is_reported_not_followed(mcp_server: McpServer) -> None:
-    mcp_server.answer = lambda message: (307, {"Location": "http://localhost/mcp"}, b"")
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_is_reported_not_followed(mcp_server: McpServer, status: int) -> None:
+    mcp_server.answer = lambda message: (status, {"Location": "http://localhost/mcp"}, b"")
     error = probe(mcp_server.url)
-    assert error.status == 307
+    assert error.status == status
     assert str(error).endswith("http://localhost/mcp")
     assert len(mcp_server.requests) == 1
 

@@ -1,0 +1,1 @@
+"""Operations on the deployed service: bundle, upload, deploy, follow, verify and destroy."""
