@@ -30,6 +30,7 @@ lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd '{{cookiecutter.project_slug}}' && ../$(BIN)/mypy --config-file ../pyproject.toml ops
 
 .PHONY: format
 format: $(VENV)/ready ## Rewrite sources in the project's style
@@ -53,6 +54,8 @@ requirements: $(VENV)/ready ## Resolve every requirements file anew
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 requirements/taskcat.in -o requirements/taskcat.txt
+	cd '{{cookiecutter.project_slug}}' && for name in requirements requirements-dev; do \
+	  ../$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal $$name.in -o $$name.txt; done
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.13 --universal custom_resources/requirements.in -o custom_resources/requirements.txt
 COMPILE := --quiet --upgrade --generate-hashes --no-header --no-annotate
 

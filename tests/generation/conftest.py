@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]
+from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).parents[2]
 # What makes up the template; the rest of the repository tests and documents it.

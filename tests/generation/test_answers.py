@@ -9,7 +9,7 @@ from types import ModuleType
 
 import botocore.session
 import pytest
-from cookiecutter.exceptions import FailedHookException, OutputDirExistsException  # type: ignore[import-untyped]
+from cookiecutter.exceptions import FailedHookException, OutputDirExistsException
 
 from .conftest import ROOT, Bake
 

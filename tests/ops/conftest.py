@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 HERE = Path(__file__).parent
 # What is imported from the template's project directory must leave no compiled files there to be scaffolded.
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(HERE))
+
 sys.path.insert(0, str(HERE.parents[1] / "{{cookiecutter.project_slug}}"))
 
 from ops.aws import Aws  # noqa: E402

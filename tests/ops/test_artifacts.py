@@ -5,13 +5,14 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
-from conftest import ACCOUNT, REGION
 from ops import artifacts
 from ops.aws import Aws
 from ops.bundle import build_bundle
 from ops.console import Screen
 from ops.errors import OpsError
 from ops.project import Project
+
+from tests.ops.conftest import ACCOUNT, REGION
 
 Stub = Callable[[str], Stubber]
 HEAD = {"Bucket": "mine", "ExpectedBucketOwner": ACCOUNT}

@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SECRET, TOKEN
 from ops.__main__ import main
 from ops.console import Screen
 from ops.project import Project, choose_region
+
+from tests.ops.conftest import SECRET, TOKEN
 
 COMMANDS = ("bundle", "upload", "deploy", "follow", "verify", "destroy")
 SLUG_DIR = Path(__file__).parents[2] / "{{cookiecutter.project_slug}}"

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY, Stubber
-from conftest import ACCOUNT, REGION
 from ops import artifacts, changeset, deploy
 from ops.aws import Aws
 from ops.bundle import build_bundle
 from ops.console import Screen
 from ops.errors import OpsError
 from ops.project import Project, read_stage
+
+from tests.ops.conftest import ACCOUNT, REGION
 
 Stub = Callable[[str], Stubber]
 NAME = "knowledge-mcp-server-dev"

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from conftest import ACCOUNT, REGION
 from ops import artifacts, destroy
 from ops.aws import Aws
 from ops.console import Screen
@@ -12,6 +11,8 @@ from ops.errors import OpsError
 from ops.leftovers import LOOKUPS, Findings, Inventory, look_for_leftovers, take_inventory
 from ops.project import Project
 from ops.stacks import Resource
+
+from tests.ops.conftest import ACCOUNT, REGION
 
 Stub = Callable[[str], Stubber]
 NAME = "knowledge-mcp-server-dev"

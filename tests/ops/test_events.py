@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from botocore.stub import Stubber
-from conftest import ACCOUNT, REGION
 from ops.aws import Aws
 from ops.console import Screen
 from ops.deploy import describe_cause, report
 from ops.errors import OpsError
 from ops.events import EventStream, causes, newest, operation_start
 from ops.follow import Outcome, Pauses, follow, poll_seconds
+
+from tests.ops.conftest import ACCOUNT, REGION
 
 Stub = Callable[[str], Stubber]
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)

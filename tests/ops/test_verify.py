@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from botocore.stub import Stubber
-from conftest import REGION, SECRET, TOKEN
-from loopback_mcp import TARGET, Behaviour, connect_proxy, make_certificate, serve
 from ops import verify
 from ops.aws import Aws
 from ops.console import Screen
 from ops.errors import OpsError
 from ops.gateway import endpoint
+
+from tests.ops.conftest import REGION, SECRET, TOKEN
+from tests.ops.loopback_mcp import TARGET, Behaviour, connect_proxy, make_certificate, serve
 
 Run = Callable[..., tuple[bool, dict[str, str], list[str]]]
 GATEWAY = f"knowledge-0a1b2c3d.gateway.bedrock-agentcore.{REGION}.amazonaws.com"

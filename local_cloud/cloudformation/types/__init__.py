@@ -1,0 +1,13 @@
+"""Resource types that the emulator's CloudFormation lacks or gets wrong, one module per service."""
+
+from __future__ import annotations
+
+from ...context import CloudContext
+
+
+def install(context: CloudContext) -> None:
+    """Register every type."""
+    from . import application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager
+
+    for module in (application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager):
+        module.install(context)

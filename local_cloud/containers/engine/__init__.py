@@ -1,0 +1,1 @@
+"""An engine whose containers are processes, with the part of the Docker SDK's surface that ministack uses."""

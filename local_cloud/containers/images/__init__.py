@@ -1,0 +1,1 @@
+"""Container images without a container engine: a Dockerfile's effects as a directory tree."""

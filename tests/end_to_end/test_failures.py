@@ -1,0 +1,63 @@
+"""Deployments that must fail: each says why in words, and nothing of it is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.end_to_end.conftest import Project
+from tests.end_to_end.leftovers import everything
+
+pytestmark = pytest.mark.xdist_group("end_to_end")
+
+
+@contextmanager
+def rolled_back_to_nothing(project: Project) -> Iterator[None]:
+    """The failed stack stays as ROLLBACK_COMPLETE; once deleted, there is what was there before."""
+    before = everything(project.cloud)
+    yield
+    cloudformation = project.cloud.client("cloudformation")
+    (stack,) = cloudformation.describe_stacks(StackName=project.stack_name)["Stacks"]
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    cloudformation.delete_stack(StackName=project.stack_name)
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=stack["StackId"], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    assert everything(project.cloud) == before
+
+
+def test_a_server_on_loopback_fails_the_deploy_by_its_health_check(
+    scaffold: Callable[[str], Project],
+) -> None:
+    project = scaffold("Loopback Server")
+    project.replace("infrastructure/fargate.yaml", "Value: 0.0.0.0", "Value: 127.0.0.1")
+    with rolled_back_to_nothing(project):
+        done = project.deploy()
+        assert done.returncode == 1
+        told = done.stdout + done.stderr
+        assert "health check" in told.lower(), told
+
+
+def test_a_failed_image_build_says_what_docker_said(scaffold: Callable[[str], Project]) -> None:
+    project = scaffold("Unbuildable Server")
+    project.replace("Dockerfile", "COPY requirements.txt", "COPY requirements-that-are-missing.txt")
+    with rolled_back_to_nothing(project):
+        done = project.deploy()
+        assert done.returncode == 1
+        assert "requirements-that-are-missing.txt" in done.stdout + done.stderr
+
+
+def test_a_server_that_speaks_no_mcp_is_not_registered(scaffold: Callable[[str], Project]) -> None:
+    project = scaffold("Speechless Server")
+    # Healthy for the load balancer, but nothing at the address that is to be registered.
+    # The function tries for a third of its time, as the address may be young; here it is given less of it.
+    project.replace("infrastructure/agentcore.yaml", "Timeout: 600", "Timeout: 60")
+    project.replace("src/speechless_server/app.py", 'MCP_PATH = "/mcp"', 'MCP_PATH = "/elsewhere"')
+    with rolled_back_to_nothing(project):
+        done = project.deploy()
+        assert done.returncode == 1
+        told = done.stdout + done.stderr
+        assert "404" in told, told
+        assert "Target" in told, told

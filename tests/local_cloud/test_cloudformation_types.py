@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local_cloud import stacks
+
+
+@pytest.fixture
+def cloudformation(client: Any) -> Any:
+    return client("cloudformation")
+
+
+def resource(type_name: str, **properties: Any) -> dict[str, Any]:
+    return {"Type": f"AWS::{type_name}", "Properties": properties}
+
+
+NETWORK = {
+    "Vpc": resource("EC2::VPC", CidrBlock="10.9.0.0/16"),
+    "Subnet": resource("EC2::Subnet", VpcId={"Ref": "Vpc"}, CidrBlock="10.9.0.0/24"),
+}
+
+
+def attribute(name: str, member: str) -> dict[str, Any]:
+    return {"Fn::GetAtt": [name, member]}
+
+
+def test_nat_gateway_has_an_address_and_goes_with_its_stack(client: Any, cloudformation: Any) -> None:
+    template = {
+        "Resources": {
+            **NETWORK,
+            "Address": resource("EC2::EIP", Domain="vpc", Tags=[{"Key": "Name", "Value": "nat"}]),
+            "Nat": resource(
+                "EC2::NatGateway",
+                SubnetId={"Ref": "Subnet"},
+                AllocationId=attribute("Address", "AllocationId"),
+            ),
+        },
+        "Outputs": {
+            "Cidr": {"Value": attribute("Vpc", "CidrBlock")},
+            "PublicIp": {"Value": {"Ref": "Address"}},
+            "Nat": {"Value": {"Ref": "Nat"}},
+        },
+    }
+    outputs = stacks.outputs(stacks.create(cloudformation, "types-nat", template))
+    assert outputs["Cidr"] == "10.9.0.0/16"
+    ec2 = client("ec2")
+    [nat] = ec2.describe_nat_gateways(NatGatewayIds=[outputs["Nat"]])["NatGateways"]
+    assert nat["State"] == "available"
+    assert outputs["PublicIp"] in {address["PublicIp"] for address in ec2.describe_addresses()["Addresses"]}
+    stacks.delete(cloudformation, "types-nat")
+    assert outputs["PublicIp"] not in {
+        address["PublicIp"] for address in ec2.describe_addresses()["Addresses"]
+    }
+    alive = [
+        n for n in ec2.describe_nat_gateways()["NatGateways"] if n["State"] not in {"deleted", "deleting"}
+    ]
+    assert outputs["Nat"] not in {n["NatGatewayId"] for n in alive}
+
+
+def test_nat_gateway_needs_an_address_that_exists(cloudformation: Any) -> None:
+    nat = resource("EC2::NatGateway", SubnetId={"Ref": "Subnet"}, AllocationId="eipalloc-0123456789abcdef0")
+    stack = stacks.create(cloudformation, "types-nonat", {"Resources": {**NETWORK, "Nat": nat}})
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "eipalloc-0123456789abcdef0" in stacks.failure_reasons(cloudformation, "types-nonat")["Nat"]
+
+
+def permissions(client: Any, group_id: str) -> list[tuple[int, str]]:
+    [group] = client("ec2").describe_security_groups(GroupIds=[group_id])["SecurityGroups"]
+    return [(p["FromPort"], p["UserIdGroupPairs"][0]["GroupId"]) for p in group["IpPermissions"]]
+
+
+def test_security_group_rules_of_their_own(client: Any, cloudformation: Any) -> None:
+    def template(port: int) -> dict[str, Any]:
+        return {
+            "Resources": {
+                "Vpc": NETWORK["Vpc"],
+                "Task": resource("EC2::SecurityGroup", GroupDescription="task", VpcId={"Ref": "Vpc"}),
+                "Balancer": resource("EC2::SecurityGroup", GroupDescription="balancer", VpcId={"Ref": "Vpc"}),
+                "Rule": resource(
+                    "EC2::SecurityGroupIngress",
+                    GroupId=attribute("Task", "GroupId"),
+                    IpProtocol="tcp",
+                    FromPort=port,
+                    ToPort=port,
+                    SourceSecurityGroupId=attribute("Balancer", "GroupId"),
+                ),
+            },
+            "Outputs": {
+                "Task": {"Value": attribute("Task", "GroupId")},
+                "Balancer": {"Value": attribute("Balancer", "GroupId")},
+            },
+        }
+
+    outputs = stacks.outputs(stacks.create(cloudformation, "types-rules", template(8080)))
+    assert permissions(client, outputs["Task"]) == [(8080, outputs["Balancer"])]
+    stacks.update(cloudformation, "types-rules", template(9090))
+    assert permissions(client, outputs["Task"]) == [(9090, outputs["Balancer"])]
+    assert stacks.delete(cloudformation, "types-rules")["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_composite_alarm(client: Any, cloudformation: Any) -> None:
+    def template(description: str) -> dict[str, Any]:
+        return {
+            "Resources": {
+                "Errors": resource(
+                    "CloudWatch::Alarm",
+                    AlarmName="types-errors",
+                    Namespace="Test",
+                    MetricName="Errors",
+                    Statistic="Sum",
+                    Period=60,
+                    EvaluationPeriods="1",
+                    Threshold="1",
+                    ComparisonOperator="GreaterThanThreshold",
+                ),
+                "Any": resource(
+                    "CloudWatch::CompositeAlarm",
+                    AlarmRule={"Fn::Sub": "ALARM(${Errors})"},
+                    AlarmDescription=description,
+                ),
+            },
+            "Outputs": {"Name": {"Value": {"Ref": "Any"}}, "Arn": {"Value": attribute("Any", "Arn")}},
+        }
+
+    outputs = stacks.outputs(stacks.create(cloudformation, "types-alarm", template("one")))
+    stacks.update(cloudformation, "types-alarm", template("two"))
+    [alarm] = client("cloudwatch").describe_alarms(
+        AlarmNames=[outputs["Name"]], AlarmTypes=["CompositeAlarm"]
+    )["CompositeAlarms"]
+    assert (alarm["AlarmRule"], alarm["AlarmDescription"]) == ("ALARM(types-errors)", "two")
+    assert alarm["AlarmArn"] == outputs["Arn"]
+    stacks.delete(cloudformation, "types-alarm")
+    assert not client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+
+
+def test_secret_is_referred_to_by_arn(client: Any, cloudformation: Any) -> None:
+    template = {
+        "Resources": {"Secret": resource("SecretsManager::Secret", SecretString="s")},
+        "Outputs": {"Secret": {"Value": {"Ref": "Secret"}}},
+    }
+    arn = stacks.outputs(stacks.create(cloudformation, "types-secret", template))["Secret"]
+    assert arn.startswith("arn:aws:secretsmanager:us-east-1:000000000000:secret:")
+    template["Resources"]["Secret"]["Properties"]["SecretString"] = "changed"
+    stacks.update(cloudformation, "types-secret", template)
+    assert client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"] == "changed"
+    stacks.delete(cloudformation, "types-secret")
+    with pytest.raises(ClientError):
+        client("secretsmanager").get_secret_value(SecretId=arn)
+
+
+def scaling_template(maximum: int, target: str) -> dict[str, Any]:
+    return {
+        "Resources": {
+            "Target": resource(
+                "ApplicationAutoScaling::ScalableTarget",
+                ServiceNamespace="ecs",
+                ScalableDimension="ecs:service:DesiredCount",
+                ResourceId=target,
+                MinCapacity="1",
+                MaxCapacity=maximum,
+            ),
+            "Policy": resource(
+                "ApplicationAutoScaling::ScalingPolicy",
+                PolicyName="cpu",
+                PolicyType="TargetTrackingScaling",
+                ScalingTargetId={"Ref": "Target"},
+                TargetTrackingScalingPolicyConfiguration={
+                    "TargetValue": 60,
+                    "PredefinedMetricSpecification": {
+                        "PredefinedMetricType": "ECSServiceAverageCPUUtilization"
+                    },
+                },
+            ),
+        },
+        "Outputs": {"Target": {"Value": {"Ref": "Target"}}},
+    }
+
+
+def test_scaling_of_a_service(client: Any, cloudformation: Any) -> None:
+    ecs, scaling = client("ecs"), client("application-autoscaling")
+    ecs.create_cluster(clusterName="types-cluster")
+    ecs.register_task_definition(family="types", containerDefinitions=[{"name": "main", "image": "types"}])
+    ecs.create_service(cluster="types-cluster", serviceName="types", taskDefinition="types", desiredCount=0)
+    name = "service/types-cluster/types"
+    stack = stacks.create(cloudformation, "types-scaling", scaling_template(4, name))
+    assert stacks.outputs(stack)["Target"] == f"{name}|ecs:service:DesiredCount|ecs"
+    stacks.update(cloudformation, "types-scaling", scaling_template(6, name))
+    [target] = scaling.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[name])[
+        "ScalableTargets"
+    ]
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 6)
+    [policy] = scaling.describe_scaling_policies(ServiceNamespace="ecs", ResourceId=name)["ScalingPolicies"]
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 60
+    stacks.delete(cloudformation, "types-scaling")
+    assert not scaling.describe_scalable_targets(ServiceNamespace="ecs", ResourceIds=[name])[
+        "ScalableTargets"
+    ]
+    assert not scaling.describe_scaling_policies(ServiceNamespace="ecs", ResourceId=name)["ScalingPolicies"]
+    ecs.delete_service(cluster="types-cluster", service="types", force=True)
+    ecs.delete_cluster(cluster="types-cluster")
+
+
+def test_scaling_needs_a_service(cloudformation: Any) -> None:
+    stack = stacks.create(cloudformation, "types-unscaled", scaling_template(4, "service/none/none"))
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "ECS service doesn't exist" in stacks.failure_reasons(cloudformation, "types-unscaled")["Target"]
+
+
+def test_unknown_types_are_refused_before_anything_exists(cloudformation: Any) -> None:
+    with pytest.raises(ClientError, match=r"Unrecognized resource types: \[AWS::Synthetics::Canary\]"):
+        stacks.create(cloudformation, "types-none", {"Resources": {"A": resource("Synthetics::Canary")}})
+    with pytest.raises(ClientError, match="does not exist"):
+        cloudformation.describe_stacks(StackName="types-none")

@@ -1,0 +1,1 @@
+"""taskcat over the default project, against AWS or the local cloud."""
