@@ -30,7 +30,7 @@ lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	cd '{{cookiecutter.project_slug}}' && ../$(BIN)/mypy --config-file ../pyproject.toml ops
+	cd '{{cookiecutter.project_slug}}' && ../$(BIN)/mypy --cache-dir ../.mypy_cache/ops --config-file ../pyproject.toml ops
 
 .PHONY: format
 format: $(VENV)/ready ## Rewrite sources in the project's style

@@ -12,7 +12,7 @@ TEMPLATE_DIRECTORIES: list[str] = [
     json.loads(r""" {{ cookiecutter._template | default("") | string | tojson }} """),
 ]
 CUSTOM_RESOURCES = Path("custom_resources")
-CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache")
+CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 
 
 def copy_custom_resources() -> None:

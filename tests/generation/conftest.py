@@ -11,7 +11,7 @@ from cookiecutter.main import cookiecutter
 ROOT = Path(__file__).parents[2]
 # What makes up the template; the rest of the repository tests and documents it.
 TEMPLATE_ENTRIES = ("cookiecutter.json", "hooks", "custom_resources", "{{cookiecutter.project_slug}}")
-CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache")
+CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 
 Bake = Callable[..., Path]
 

@@ -124,7 +124,7 @@ def test_caches_are_never_generated_and_modes_are_kept(bake: Bake, template: Pat
     for number, cache in enumerate(CACHES):
         for directory in (inside, inside / "tests", inside / "src" / "{{cookiecutter.package_name}}"):
             (directory / cache).mkdir(exist_ok=True)
-            (directory / cache / f"{number}.pyc").write_bytes(b"\0")
+            (directory / cache / f"{number}.pyc").write_bytes(b"{{ not text \x89")
     (source / "custom_resources" / "__pycache__").mkdir(exist_ok=True)
     for script in ("Makefile", "tests/conftest.py", "Dockerfile"):
         (inside / script).chmod(0o755)
