@@ -19,6 +19,8 @@ from xml.sax.saxutils import escape
 from ministack.core.responses import request_scope  # type: ignore[import-untyped]
 from ministack.services import alb  # type: ignore[import-untyped]
 
+from local_cloud.data_plane import security_groups
+
 State = Literal["initial", "healthy", "unhealthy", "draining"]
 Key = tuple[str, str, int]
 """Target group's ARN, address, port."""
@@ -192,6 +194,8 @@ def check_target(group: dict[str, Any], address: str, port: int) -> tuple[str, s
     wanted_port = group["HealthCheckPort"]
     check_port = port if wanted_port == "traffic-port" else int(wanted_port)
     timeout = float(group["HealthCheckTimeoutSeconds"])
+    if not security_groups.reaches(group["TargetGroupArn"], address, check_port):
+        return "Target.Timeout", "Request timed out"
     connection: http.client.HTTPConnection
     if group["HealthCheckProtocol"] == "HTTPS":
         # A load balancer doesn't verify its targets' certificates.

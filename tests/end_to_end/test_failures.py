@@ -28,16 +28,26 @@ def rolled_back_to_nothing(project: Project) -> Iterator[None]:
     assert everything(project.cloud) == before
 
 
-def test_a_server_on_loopback_fails_the_deploy_by_its_health_check(
-    scaffold: Callable[[str], Project],
-) -> None:
-    project = scaffold("Loopback Server")
-    project.replace("infrastructure/fargate.yaml", "Value: 0.0.0.0", "Value: 127.0.0.1")
+def assert_fails_by_its_health_check(project: Project) -> None:
     with rolled_back_to_nothing(project):
         done = project.deploy()
         assert done.returncode == 1
         told = done.stdout + done.stderr
         assert "health check" in told.lower(), told
+
+
+def test_a_server_on_loopback_fails_by_its_health_check(scaffold: Callable[[str], Project]) -> None:
+    project = scaffold("Loopback Server")
+    project.replace("infrastructure/fargate.yaml", "Value: 0.0.0.0", "Value: 127.0.0.1")
+    assert_fails_by_its_health_check(project)
+
+
+def test_tasks_that_admit_nobody_fail_by_their_health_check(scaffold: Callable[[str], Project]) -> None:
+    project = scaffold("Walled Server")
+    template = (project.path / "infrastructure/alb.yaml").read_text(encoding="utf-8")
+    ingress = template.split("TaskIngressFromLoadBalancer:")[1].split("\n\n")[0]
+    project.replace("infrastructure/alb.yaml", ingress, ingress.replace("Port: 8080", "Port: 8081"))
+    assert_fails_by_its_health_check(project)
 
 
 def test_a_failed_image_build_says_what_docker_said(scaffold: Callable[[str], Project]) -> None:

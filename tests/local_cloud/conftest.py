@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from local_cloud.launcher import LocalCloud
+from tests.local_cloud.agentcore_support import AgentCore
+from tests.local_cloud.data_plane_support import Edge, echo, http_server
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,22 @@ def client(local_cloud: LocalCloud) -> Callable[..., Any]:
         return clients[key]
 
     return make
+
+
+@pytest.fixture(scope="module")
+def edge(local_cloud: LocalCloud, client: Callable[..., Any]) -> Edge:
+    """Makes load balancers and distributions, and asks them."""
+    return Edge(local_cloud, client)
+
+
+@pytest.fixture(scope="module")
+def agentcore(edge: Edge) -> AgentCore:
+    """Makes gateways and targets."""
+    return AgentCore(edge)
+
+
+@pytest.fixture(scope="module")
+def echo_port() -> Iterator[int]:
+    """Port of a server on loopback that answers with what arrived."""
+    with http_server(echo) as port:
+        yield port

@@ -30,6 +30,19 @@ def unique(prefix: str) -> str:
     return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
 
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Answer with what arrived, and the port it arrived at."""
+    return web.json_response(
+        {
+            "path": request.raw_path,
+            "method": request.method,
+            "headers": {name.lower(): value for name, value in request.headers.items()},
+            "body": (await request.read()).decode(),
+            "port": request.transport.get_extra_info("sockname")[1] if request.transport else 0,
+        }
+    )
+
+
 @contextmanager
 def http_server(handler: Handler, address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """Serve every path by ``handler`` on a thread of its own; give its port."""

@@ -32,16 +32,6 @@ def credential(kind: str, **provider: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def edge(local_cloud: LocalCloud, client: Callable[..., Any]) -> Edge:
-    return Edge(local_cloud, client)
-
-
-@pytest.fixture(scope="module")
-def agentcore(edge: Edge) -> AgentCore:
-    return AgentCore(edge)
-
-
-@pytest.fixture(scope="module")
 def endpoint(edge: Edge) -> Iterator[str]:
     """An MCP server with one tool, behind a distribution."""
     server = FastMCP("adder", version="1")

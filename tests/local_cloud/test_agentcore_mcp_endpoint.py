@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -13,7 +13,6 @@ from aiohttp import web
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
 
-from local_cloud.launcher import LocalCloud
 from tests.local_cloud.agentcore_support import AgentCore, SigV4, mcp_server
 from tests.local_cloud.data_plane_support import Edge, http_server, unique
 
@@ -55,16 +54,6 @@ def calculator() -> FastMCP:
         return "counted"
 
     return server
-
-
-@pytest.fixture(scope="module")
-def edge(local_cloud: LocalCloud, client: Callable[..., Any]) -> Edge:
-    return Edge(local_cloud, client)
-
-
-@pytest.fixture(scope="module")
-def agentcore(edge: Edge) -> AgentCore:
-    return AgentCore(edge)
 
 
 @pytest.fixture(scope="module")

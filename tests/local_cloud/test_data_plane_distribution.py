@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 from aiohttp import web
 from botocore.exceptions import ClientError
 
-from local_cloud.launcher import LocalCloud
 from tests.local_cloud.data_plane_support import (
     ALL_VIEWER,
     CORS_WITH_PREFLIGHT,
@@ -27,28 +25,6 @@ from tests.local_cloud.data_plane_support import (
 
 class StackFailedError(Exception):
     """A stack was not created; the text has the events' reasons."""
-
-
-async def echo(request: web.Request) -> web.StreamResponse:
-    return web.json_response(
-        {
-            "path": request.raw_path,
-            "method": request.method,
-            "headers": {name.lower(): value for name, value in request.headers.items()},
-            "body": (await request.read()).decode(),
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def edge(local_cloud: LocalCloud, client: Callable[..., Any]) -> Edge:
-    return Edge(local_cloud, client)
-
-
-@pytest.fixture(scope="module")
-def echo_port() -> Iterator[int]:
-    with http_server(echo) as port:
-        yield port
 
 
 @pytest.fixture(scope="module")

@@ -16,30 +16,7 @@ import pytest
 from aiohttp import web
 
 from local_cloud.launcher import LocalCloud
-from tests.local_cloud.data_plane_support import Edge, forward, http_server, unique
-
-
-async def echo(request: web.Request) -> web.StreamResponse:
-    return web.json_response(
-        {
-            "path": request.raw_path,
-            "method": request.method,
-            "headers": {name.lower(): value for name, value in request.headers.items()},
-            "body": (await request.read()).decode(),
-            "port": request.transport.get_extra_info("sockname")[1] if request.transport else 0,
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def edge(local_cloud: LocalCloud, client: Callable[..., Any]) -> Edge:
-    return Edge(local_cloud, client)
-
-
-@pytest.fixture(scope="module")
-def echo_port() -> Iterator[int]:
-    with http_server(echo) as port:
-        yield port
+from tests.local_cloud.data_plane_support import Edge, echo, forward, http_server, unique
 
 
 @pytest.fixture(scope="module")
