@@ -64,6 +64,9 @@ class StepList:
     def __rich__(self) -> Table:
         """Render the table; called by rich a few times a second."""
         table = Table.grid(padding=(0, 2))
+        for width in (1, max(len(step.title) for step in self.steps), len("99999 s")):
+            table.add_column(no_wrap=True, min_width=width)
+        table.add_column(no_wrap=True, overflow="ellipsis")
         for step in self.steps:
             seconds = time.monotonic() - step.started if step.state == "running" else step.seconds
             shown = "" if step.state == "waiting" else f"{seconds:5.1f} s"
