@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from local_cloud.launcher import LocalCloud
@@ -61,20 +60,19 @@ class StepList:
 
     MARKS: ClassVar[Mapping[str, str]] = {"waiting": " ", "running": "…", "done": "✓", "failed": "✗"}
 
-    def __rich__(self) -> Table:
-        """Render the table; called by rich a few times a second."""
-        table = Table.grid(padding=(0, 2))
-        for width in (1, max(len(step.title) for step in self.steps), len("99999 s")):
-            table.add_column(no_wrap=True, min_width=width)
-        table.add_column(no_wrap=True, overflow="ellipsis")
+    def __rich__(self) -> Group:
+        """Render a line for each step; called by rich a few times a second."""
+        width = max(len(step.title) for step in self.steps)
+        lines = []
         for step in self.steps:
             seconds = time.monotonic() - step.started if step.state == "running" else step.seconds
             shown = "" if step.state == "waiting" else f"{seconds:5.1f} s"
             style = {"done": "green", "failed": "bold red", "waiting": "dim"}.get(step.state, "")
-            table.add_row(
-                Text(self.MARKS[step.state], style), Text(step.title, style), shown, Text(step.note, "dim")
+            line = Text(
+                f"{self.MARKS[step.state]} {step.title:<{width}}", style, no_wrap=True, overflow="ellipsis"
             )
-        return table
+            lines.append(line.append(f"  {shown:>7}  ", "default").append(step.note, "dim"))
+        return Group(*lines)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
