@@ -25,6 +25,14 @@ demo-down: $(VENV)/ready ## Tear down what `make demo KEEP=1` left up
 test: lint $(TASKCAT_VENV)/ready ## Run every automatic check
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
+.PHONY: test-container
+test-container: $(VENV)/ready ## Build the image and run it as Fargate does; needs Linux, root, buildah, podman
+	$(BIN)/python -m pytest tests/container $(PYTEST_ARGS)
+
+.PHONY: test-network
+test-network: $(VENV)/ready ## Call and replace tasks behind haproxy; needs Linux, root, haproxy, iproute2
+	$(BIN)/python -m pytest tests/network $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .
