@@ -267,6 +267,18 @@ def the_container_is_locked_down(templates: Templates) -> list[str]:
 
 
 @promise
+def the_server_ends_by_itself_before_it_is_killed(templates: Templates) -> list[str]:
+    """After SIGTERM the server waits for calls in flight, for less time than ECS waits for the server."""
+    (container,) = only(templates["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    environment = {entry["Name"]: entry["Value"] for entry in container["Environment"] if "Name" in entry}
+    grace = int(environment.get("SHUTDOWN_GRACE_SECONDS", 0))
+    stop_timeout = int(container.get("StopTimeout", 30))
+    if 0 < grace <= stop_timeout - 5:
+        return []
+    return [f"SHUTDOWN_GRACE_SECONDS is {grace}, not well below the StopTimeout of {stop_timeout} s"]
+
+
+@promise
 def a_failed_deployment_goes_back(templates: Templates) -> list[str]:
     """New tasks come up beside the old ones, and a deployment that fails is rolled back."""
     deployment = only(templates["fargate"], "AWS::ECS::Service").get("DeploymentConfiguration", {})

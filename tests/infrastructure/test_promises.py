@@ -57,6 +57,11 @@ BROKEN: list[tuple[str, str, Any]] = [
         "-1",
     ),
     (
+        "the_server_ends_by_itself_before_it_is_killed",
+        "fargate/Resources/TaskDefinition/Properties/ContainerDefinitions/0/StopTimeout",
+        REMOVED,
+    ),
+    (
         "the_two_task_roles_differ",
         "fargate/Resources/TaskDefinition/Properties/TaskRoleArn",
         {"Fn::GetAtt": ["ExecutionRole", "Arn"]},

@@ -8,11 +8,12 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -21,7 +22,14 @@ PACKAGE = next(module.parent.name for module in SOURCE.glob("*/__main__.py"))
 START_SECONDS = 30
 STOP_SECONDS = 30
 # What the tests set themselves; the rest of the environment stays as it is.
-SETTINGS = ("HOST", "MCP_HOST", "PORT", "LOG_LEVEL", "MCP_STATEFUL", "KNOWLEDGE_BASE_ID")
+SETTINGS = (
+    *("HOST", "MCP_HOST", "PORT", "LOG_LEVEL", "MCP_STATEFUL", "KNOWLEDGE_BASE_ID"),
+    *("SESSION_IDLE_SECONDS", "SHUTDOWN_GRACE_SECONDS"),
+    *("MAX_BODY_BYTES", "BODY_TIMEOUT_SECONDS", "ALLOWED_HOSTS", "ALLOWED_ORIGINS", "CORS_ORIGINS"),
+    *("TRACES_ENDPOINT", "TRACES_SAMPLE_RATIO", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG"),
+    *("AUTH_MODE", "AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_CLIENT_IDS", "AUTH_REQUIRED_SCOPES"),
+    *("AUTH_RESOURCE_URL", "AUTH_JWKS_URL", "AUTH_ALGORITHM", "AUTH_JWKS_MAX_AGE", "AUTH_JWKS_GRACE"),
+)
 
 
 def load(module: str) -> Any:
@@ -48,6 +56,7 @@ class Server:
     host: str
     port: int
     process: subprocess.Popen[str]
+    output: IO[str]
 
     def request(
         self,
@@ -74,8 +83,9 @@ class Server:
         """Ask the process to end and return the lines it wrote to standard output."""
         if self.process.poll() is None:
             self.process.terminate()
-        output, _ = self.process.communicate(timeout=STOP_SECONDS)
-        return output.splitlines()
+        self.process.wait(timeout=STOP_SECONDS)
+        self.output.seek(0)
+        return self.output.read().splitlines()
 
 
 def free_port() -> int:
@@ -93,17 +103,27 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(host: str = "127.0.0.1", **variables: str) -> Iterator[Server]:
-    """Run `python -m <package>` until the block ends; `host` is where it is asked whether it is up."""
+def running(
+    host: str = "127.0.0.1",
+    program: Sequence[str] = ("-m", PACKAGE),
+    prefix: Sequence[str] = (),
+    **variables: str,
+) -> Iterator[Server]:
+    """Run `python -m <package>` until the block ends; `host` is where it is asked whether it is up.
+
+    `prefix` is a command line that runs another, such as `unshare`.
+    """
     port = free_port()
+    output = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed below, after the process
     process = subprocess.Popen(
-        [sys.executable, "-m", PACKAGE],
+        [*prefix, sys.executable, *program],
         env=environment(PORT=str(port), **variables),
-        stdout=subprocess.PIPE,
+        # A file, not a pipe: nobody reads while the server writes, and a full pipe would stop it.
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    server = Server(host, port, process)
+    server = Server(host, port, process, output)
     try:
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -112,18 +132,25 @@ def running(host: str = "127.0.0.1", **variables: str) -> Iterator[Server]:
                     break
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                pytest.fail(f"the server did not come up:\n{process.communicate()[0]}")
+                pytest.fail("the server did not come up:\n" + "\n".join(server.stop()))
             time.sleep(0.05)
         yield server
     finally:
         if process.poll() is None:
             process.kill()
-            process.communicate(timeout=STOP_SECONDS)
+            process.wait(timeout=STOP_SECONDS)
+        output.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start() -> Callable[..., contextlib.AbstractContextManager[Server]]:
     """Return a function that runs a server with the given environment variables."""
+    return running
+
+
+@pytest.fixture(scope="session")
+def run_server() -> Callable[..., contextlib.AbstractContextManager[Server]]:
+    """Return what `start` does, for fixtures that live longer than a test."""
     return running
 
 

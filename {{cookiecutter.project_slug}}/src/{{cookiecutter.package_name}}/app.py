@@ -4,26 +4,27 @@ from fastmcp import FastMCP
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from . import tools
+from . import sessions, tools
 from ._distribution import this_distribution
+from .auth_settings import MCP_PATH
+from .call_log import LogCalls
+from .guards import add_guards
 from .health import HEALTH_PATH, health
 from .middleware import AcceptAnything, ServeInPlace
+from .request_ids import KeepRequestIds
+from .session_state import StateOnDemand
 from .settings import Settings
-
-MCP_PATH = "/mcp"
-# Only a server for this machine alone is open to DNS rebinding: a web page that makes its own name resolve to
-# loopback. Any other server is reached under names it can't know, by way of a proxy.
-LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 def build_server(settings: Settings) -> FastMCP[None]:
     """Return the MCP server with every tool of `tools.TOOLS`."""
     distribution = this_distribution()
-    server: FastMCP[None] = FastMCP(
+    server: FastMCP[None] = StateOnDemand(
         name=distribution.name,
         version=distribution.version,
         # An unexpected exception may hold what a caller must not see; the text of a ToolError still goes out.
         mask_error_details=True,
+        middleware=[LogCalls()],
     )
     tools.register(server, settings)
     return server
@@ -32,13 +33,24 @@ def build_server(settings: Settings) -> FastMCP[None]:
 def build_app(settings: Settings) -> Starlette:
     """Return the ASGI application: `/mcp` (streamable HTTP) and `/health`."""
     server = build_server(settings)
+    if settings.auth_mode != "none":
+        # Imported late: a server without it starts without an HTTP client and the rest.
+        from .auth import build_auth
+
+        server.auth = build_auth(settings)
     server.custom_route(HEALTH_PATH, methods=["GET"])(health)
     app = server.http_app(
         path=MCP_PATH,
         stateless_http=not settings.stateful,
-        json_response=not settings.stateful,
-        host_origin_protection=settings.host in LOCAL_HOSTS,
         middleware=[Middleware(ServeInPlace), Middleware(AcceptAnything)],
     )
+    sessions.install(app, server, settings)
     app.router.redirect_slashes = False
+    add_guards(app, settings)
+    if settings.traces_endpoint is not None:
+        # Imported late: a server that sends no traces loads nothing of them.
+        from .traces import add_traces
+
+        add_traces(app, settings.traces_endpoint, settings.traces_sample_ratio)
+    app.add_middleware(KeepRequestIds)
     return app

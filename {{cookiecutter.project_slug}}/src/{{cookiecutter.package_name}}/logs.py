@@ -1,25 +1,48 @@
-"""Every log line as one JSON object: this package's, and those of FastMCP, uvicorn and boto3."""
+"""Every log line as one JSON object: the package's, FastMCP's, uvicorn's, boto3's, whatever is printed."""
 
+import io
 import logging
 import sys
+import threading
+from types import TracebackType
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .health import HEALTH_PATH
+from .request_ids import current_ids, current_tool, current_trace_id
 
-# Run for every line, whoever wrote it; context such as a session id is bound with structlog.contextvars.
+# At DEBUG, libraries write what they send and receive: tool arguments, tokens, signatures. They stay at INFO,
+# or above it where INFO is a line with every request.
+TALKATIVE_LOGGERS = {
+    "mcp.server.streamable_http": "WARNING",
+    "mcp.server.streamable_http_manager": "WARNING",
+    "httpx2": "WARNING",
+}
+OWN_LOGGER = __name__.partition(".")[0]
+# FastMCP's own lines about a call that failed; tool.failed says the same and more.
+REPEATED = ("Error calling tool", "Invalid arguments for tool")
+
+
+def _add_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.setdefault("trace_id", current_trace_id())
+    event.setdefault("session_id", current_ids.get().session_id)
+    if "tool" not in event and (tool := current_tool.get()) is not None:
+        event["tool"] = tool
+    return event
+
+
+# Run for every line, whoever wrote it; more context can be bound with structlog.contextvars.
 SHARED_PROCESSORS: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
+    _add_ids,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
     structlog.processors.StackInfoRenderer(),
 )
-# A stateless server ends a session with every request and would say so at INFO each time.
-QUIET_LOGGERS = ("mcp.server.streamable_http", "mcp.server.streamable_http_manager")
 
 
 def configure_logs(level: str, stream: TextIO = sys.stdout) -> None:
@@ -29,19 +52,21 @@ def configure_logs(level: str, stream: TextIO = sys.stdout) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _without_colours,
+            _error,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=repr),
         ],
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
-    logging.basicConfig(handlers=[handler], level=level, force=True)
+    least = logging.getLevelName(level)
+    logging.basicConfig(handlers=[handler], level=max(least, logging.INFO), force=True)
+    logging.getLogger(OWN_LOGGER).setLevel(least)
     logging.captureWarnings(True)
-    for name in QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    access = logging.getLogger("uvicorn.access")
-    access.filters.clear()
-    access.addFilter(_is_not_health_check)
+    for name, quiet in TALKATIVE_LOGGERS.items():
+        logging.getLogger(name).setLevel(max(least, logging.getLevelName(quiet)))
+    _replace_filter("uvicorn.access", _AccessFilter(least <= logging.DEBUG))
+    _replace_filter("fastmcp.server.server", _RepetitionFilter())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -52,6 +77,67 @@ def configure_logs(level: str, stream: TextIO = sys.stdout) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    sys.excepthook = _log_crash
+    threading.excepthook = _log_thread_crash
+
+
+def capture_prints() -> None:
+    """Turn what is written to standard output and standard error, by `print` say, into log lines.
+
+    For HTTP only: over stdio, standard output belongs to the protocol.
+    """
+    sys.stdout = _LoggedStream("stdout", logging.INFO)
+    sys.stderr = _LoggedStream("stderr", logging.WARNING)
+
+
+class _LoggedStream(io.TextIOBase):
+    """A text stream whose complete lines are log lines."""
+
+    def __init__(self, name: str, level: int) -> None:
+        self._logger = logging.getLogger(name)
+        self._level = level
+        self._state = threading.local()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        # A log line that can't be written is reported on standard error: not by logging once more.
+        if getattr(self._state, "busy", False):
+            return len(text)
+        lines = (getattr(self._state, "rest", "") + text).split("\n")
+        self._state.rest = lines.pop()
+        self._emit(lines)
+        return len(text)
+
+    def flush(self) -> None:
+        """Keep an unfinished line: most programs flush in the middle of one."""
+
+    def _emit(self, lines: list[str]) -> None:
+        self._state.busy = True
+        try:
+            for line in filter(str.strip, lines):
+                self._logger.log(self._level, "%s", line)
+        finally:
+            self._state.busy = False
+
+
+def _log_crash(
+    kind: type[BaseException],
+    error: BaseException | None,
+    traceback: TracebackType | None,
+    thread: str | None = None,
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    details = {} if thread is None else {"thread": thread}
+    structlog.stdlib.get_logger(OWN_LOGGER).critical("crashed", exc_info=(kind, error, traceback), **details)
+
+
+def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
+    if not issubclass(crash.exc_type, SystemExit):
+        name = crash.thread.name if crash.thread else "unknown"
+        _log_crash(crash.exc_type, crash.exc_value, crash.exc_traceback, name)
 
 
 def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -60,7 +146,45 @@ def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
-def _is_not_health_check(record: logging.LogRecord) -> bool:
-    # uvicorn's access record carries (client, method, path, http version, status).
-    arguments = record.args
-    return not (isinstance(arguments, tuple) and len(arguments) == 5 and arguments[2] == HEALTH_PATH)
+def _error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # A line with a traceback says in one field what the traceback ends with.
+    info = event.get("exc_info")
+    error = info[1] if isinstance(info, tuple) else info
+    if info is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event.setdefault("error", f"{type(error).__name__}: {error}")
+    return event
+
+
+def _replace_filter(name: str, filter_: logging.Filter) -> None:
+    target = logging.getLogger(name)
+    target.filters.clear()
+    target.addFilter(filter_)
+
+
+class _RepetitionFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(REPEATED)
+
+
+class _AccessFilter(logging.Filter):
+    """Keep what no other line tells: requests that failed, without their query, which may hold a token.
+
+    A call that was served has its own line, and a load balancer keeps an access log.
+    """
+
+    def __init__(self, every_request: bool) -> None:
+        super().__init__()
+        self.every_request = every_request
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # uvicorn's access record carries (client, method, path with query, http version, status).
+        arguments = record.args
+        if not (isinstance(arguments, tuple) and len(arguments) == 5):
+            return True
+        client, method, target, version, status = arguments
+        path = str(target).partition("?")[0]
+        record.args = (client, method, path, version, status)
+        failed = isinstance(status, int) and status >= 400
+        return failed or (self.every_request and path != HEALTH_PATH)

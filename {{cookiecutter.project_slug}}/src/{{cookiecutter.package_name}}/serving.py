@@ -3,14 +3,14 @@
 import uvicorn
 
 from .app import build_app, build_server
+from .draining import DrainingServer
+from .garbage import collection_paused
 from .settings import Settings
 
 # The longest idle timeout the load balancer is given. A server that closes an idle connection first makes the
 # balancer answer 502 to the request it was just sending; uvicorn's default is 5 seconds.
 LOAD_BALANCER_IDLE_SECONDS = 3600
 KEEP_ALIVE_SECONDS = LOAD_BALANCER_IDLE_SECONDS + 60
-# ECS kills a task 30 seconds after SIGTERM unless its stopTimeout says otherwise.
-GRACEFUL_SHUTDOWN_SECONDS = 25
 
 
 def uvicorn_config(settings: Settings) -> uvicorn.Config:
@@ -24,13 +24,18 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
     )
 
 
 def serve_http(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; exits with status 3 where the address can't be used."""
-    uvicorn.Server(uvicorn_config(settings)).run()
+    with collection_paused():
+        config = uvicorn_config(settings)
+    DrainingServer(
+        config,
+        settings.shutdown_grace_seconds,
+        end_streams=lambda: config.app.state.sessions.end_standalone_streams(),  # type: ignore[union-attr]
+    ).run()
 
 
 def serve_stdio(settings: Settings) -> None:

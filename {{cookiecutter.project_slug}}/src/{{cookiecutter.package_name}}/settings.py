@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from .auth_settings import AuthSettings, Words
+
+# What the MCP library accepts at most.
+MAX_BODY_BYTES = 4 * 1024 * 1024
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -20,7 +25,7 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-class Settings(BaseSettings):
+class Settings(AuthSettings):
     """One attribute per environment variable; an empty variable counts as not set."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, env_file=None, extra="ignore", frozen=True)
@@ -39,6 +44,62 @@ class Settings(BaseSettings):
         False,
         validation_alias="MCP_STATEFUL",
         description="keep sessions and stream answers as server-sent events; needs sticky load balancing",
+    )
+    session_idle_seconds: float = Field(
+        1800,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="SESSION_IDLE_SECONDS",
+        description="with MCP_STATEFUL: end a session this long after its last request or stream",
+    )
+    shutdown_grace_seconds: float = Field(
+        25,
+        ge=2,
+        allow_inf_nan=False,
+        validation_alias="SHUTDOWN_GRACE_SECONDS",
+        description="after SIGTERM, end by force after this long; less than the task's stop timeout",
+    )
+    max_body_bytes: int = Field(
+        MAX_BODY_BYTES,
+        ge=1,
+        le=MAX_BODY_BYTES,
+        validation_alias="MAX_BODY_BYTES",
+        description="longest request body; more is answered 413",
+    )
+    body_timeout_seconds: float = Field(
+        30,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="BODY_TIMEOUT_SECONDS",
+        description="time for a request's body to arrive; later is answered 408",
+    )
+    allowed_hosts: Words = Field(
+        (),
+        validation_alias="ALLOWED_HOSTS",
+        description="Host headers to answer, comma-separated, `*` is a wildcard; others get 421",
+    )
+    allowed_origins: Words = Field(
+        (),
+        validation_alias="ALLOWED_ORIGINS",
+        description="Origin headers to answer, comma-separated; others get 403",
+    )
+    cors_origins: Words = Field(
+        (),
+        validation_alias="CORS_ORIGINS",
+        description="origins whose pages may call from a browser, comma-separated, or `*`",
+    )
+    traces_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#\s]+[^?#\s]*$",
+        validation_alias=AliasChoices("TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="where spans go by OTLP/HTTP: a collector, or https://xray.<region>.amazonaws.com",
+    )
+    traces_sample_ratio: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        validation_alias=AliasChoices("TRACES_SAMPLE_RATIO", "OTEL_TRACES_SAMPLER_ARG"),
+        description="share of the traces begun here that are kept; a traced caller decides for itself",
     )
     knowledge_base_id: str | None = Field(
         None,
@@ -61,6 +122,8 @@ def load_settings(overrides: Mapping[str, object] | None = None) -> Settings:
 
 
 def _sentence(detail: Mapping[str, Any]) -> str:
-    variable = str(detail["loc"][0]) if detail["loc"] else "environment"
-    reason = str(detail["msg"])
+    reason = str(detail["msg"]).removeprefix("Value error, ")
+    if not detail["loc"]:
+        return reason
+    variable = str(detail["loc"][0])
     return f"{variable}={detail['input']!r} can't be used: {reason[:1].lower()}{reason[1:]}"

@@ -167,13 +167,10 @@ def test_sigterm_ends_the_server_at_once_and_every_log_line_is_json(start: Start
         assert logged.process.wait(timeout=5) in {0, -signal.SIGTERM, 128 + signal.SIGTERM}
         lines = [json.loads(line) for line in logged.stop()]
     assert all({"timestamp", "level", "logger", "event"} <= line.keys() for line in lines)
-    assert {"uvicorn", "fastmcp"} <= {line["logger"].split(".")[0] for line in lines}
-    requests = [line["event"] for line in lines if line["logger"] == "uvicorn.access"]
-    assert any("POST /mcp" in event for event in requests)
-    assert not any("/health" in event for event in requests)
+    assert "uvicorn" in {line["logger"].split(".")[0] for line in lines}
+    assert [line["event"] for line in lines if "tool" in line] == ["tool.succeeded", "tool.failed"]
 
 
 def test_a_connection_outlives_the_load_balancers_idle_timeout(package: Callable[[str], Any]) -> None:
     config = package("serving").uvicorn_config(package("settings").load_settings())
     assert config.timeout_keep_alive > 3600
-    assert 0 < config.timeout_graceful_shutdown < 30

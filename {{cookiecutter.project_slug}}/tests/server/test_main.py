@@ -22,7 +22,7 @@ def test_help_names_every_option_and_variable(command: Any) -> None:
     answer = run(command, "--help")
     assert answer.returncode == 0
     names = ("--stdio", "--host", "--port", "--version", "HOST", "MCP_HOST", "PORT", "LOG_LEVEL")
-    for name in (*names, "MCP_STATEFUL", "KNOWLEDGE_BASE_ID"):
+    for name in (*names, "MCP_STATEFUL", "KNOWLEDGE_BASE_ID", "CORS_ORIGINS", "TRACES_ENDPOINT"):
         assert name in answer.stdout
 
 

@@ -1,0 +1,111 @@
+"""Traces: FastMCP's own spans below the caller's, AWS calls below them. Loaded only when on."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ._distribution import this_distribution
+from .aws_spans import trace_aws_calls
+from .otlp import SpanSender
+from .request_ids import current_ids
+
+# A process that is told to end sends what it has, but not for longer than this.
+FLUSH_SECONDS = 5
+
+# The trace a load balancer began; it sends no span to be a child of.
+_begun_trace_id: ContextVar[int] = ContextVar("begun_trace_id", default=0)
+
+
+class BegunTraceIds(RandomIdGenerator):
+    """A root span joins the trace the load balancer began; without one it begins its own."""
+
+    def generate_trace_id(self) -> int:
+        """Return a 128-bit id."""
+        return _begun_trace_id.get() or super().generate_trace_id()
+
+
+def add_traces(app: Starlette, endpoint: str, sample_ratio: float) -> None:
+    """Send the spans of this process to `endpoint` until the application's lifespan ends.
+
+    `sample_ratio`, 0 to 1, is the share kept of the traces that begin here; a traced caller decides itself.
+    """
+    distribution = this_distribution()
+    # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, where set, win.
+    resource = Resource.create({"service.name": distribution.name, "service.version": distribution.version})
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
+        resource=resource.merge(OTELResourceDetector().detect()),
+        id_generator=BegunTraceIds(),
+        # The lifespan's end is the place: uvicorn raises SIGTERM again, which skips exit handlers.
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(BatchSpanProcessor(SpanSender(endpoint)))
+    trace.set_tracer_provider(provider)
+    trace_aws_calls()
+    app.add_middleware(ContinueTrace)
+    _flush_at_the_end(app, provider)
+
+
+class ContinueTrace:
+    """Make the request's spans part of the trace its `X-Amzn-Trace-Id`, or else `traceparent`, names."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Attach the caller's context while the request is served."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        found = self._context()
+        begun = _begun_trace_id.set(self._begun())
+        token = context.attach(found)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            context.detach(token)
+            _begun_trace_id.reset(begun)
+
+    def _context(self) -> Context:
+        ids = current_ids.get()
+        if ids.trace is None:
+            carrier = {} if ids.traceparent is None else {"traceparent": ids.traceparent}
+            return TraceContextTextMapPropagator().extract(carrier, Context())
+        if ids.trace.parent_id is None:
+            return Context()
+        flags = TraceFlags(TraceFlags.SAMPLED if ids.trace.sampled else TraceFlags.DEFAULT)
+        parent = SpanContext(ids.trace.trace_id, ids.trace.parent_id, is_remote=True, trace_flags=flags)
+        return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+
+    def _begun(self) -> int:
+        header = current_ids.get().trace
+        return header.trace_id if header is not None and header.parent_id is None else 0
+
+
+def _flush_at_the_end(app: Starlette, provider: TracerProvider) -> None:
+    serving = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[object]:
+        async with serving(app) as state:
+            yield state
+        # A thread of our own: one of the event loop's would be waited for, however long it takes.
+        flush = threading.Thread(target=provider.shutdown, name="flush-traces", daemon=True)
+        flush.start()
+        await asyncio.to_thread(flush.join, FLUSH_SECONDS)
+
+    app.router.lifespan_context = lifespan  # type: ignore[assignment]

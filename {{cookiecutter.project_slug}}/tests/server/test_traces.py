@@ -1,0 +1,282 @@
+"""Spans as they arrive: a real server process, a real botocore call, and a loopback OTLP endpoint."""
+
+import gzip
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+Start = Callable[..., AbstractContextManager[Any]]
+
+ROOT = "1-67891233-abcdef012345678912345678"
+ROOT_HEX = "67891233abcdef012345678912345678"
+PARENT = "53995c3f42cd8ad8"
+AWS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+CALL = {"name": "simpleadd", "arguments": {"a": 10, "b": 20}}
+SEARCH = {"name": "search_knowledge_base", "arguments": {"query": "hunter2-hunter2"}}
+INTERNAL_SERVER, CLIENT, ERROR = 2, 3, 2  # SPAN_KIND_SERVER, SPAN_KIND_CLIENT, STATUS_CODE_ERROR
+
+
+@dataclass
+class Sink:
+    """A loopback HTTP server that takes OTLP on /v1/traces and Bedrock's Retrieve on any other path."""
+
+    url: str = ""
+    status: int = 200
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+    def spans(self) -> list[dict[str, Any]]:
+        found = []
+        for path, headers, body in list(self.requests):
+            if path != "/v1/traces":
+                continue
+            assert headers["content-type"] == "application/json"
+            assert headers["content-encoding"] == "gzip"
+            for resource in json.loads(gzip.decompress(body))["resourceSpans"]:
+                shared = attributes(resource["resource"])
+                assert shared["telemetry.sdk.language"] == "python"
+                for scope in resource["scopeSpans"]:
+                    found += [
+                        {**span, "service": shared["service.name"], "scope": scope["scope"]["name"]}
+                        for span in scope["spans"]
+                    ]
+        return found
+
+
+def attributes(holder: dict[str, Any]) -> dict[str, Any]:
+    return {item["key"]: next(iter(item["value"].values())) for item in holder["attributes"]}
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with run_sink() as found:
+        yield found
+
+
+@contextmanager
+def run_sink() -> Iterator[Sink]:
+    sink = Sink()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            sink.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+            traces = self.path == "/v1/traces"
+            answer = b"{}" if traces else b'{"retrievalResults": []}'
+            self.send_response(sink.status if traces else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("x-amzn-RequestId", "request-1")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the overridden method's name
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    sink.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield sink
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_call_is_a_span_of_the_load_balancers_trace_with_aws_calls_below(start: Start, sink: Sink) -> None:
+    settings = {"TRACES_ENDPOINT": sink.url, "TRACES_SAMPLE_RATIO": "1", "KNOWLEDGE_BASE_ID": "ABCDEFGHIJ"}
+    with start(**settings, **AWS, AWS_ENDPOINT_URL=sink.url, OTEL_SERVICE_NAME="named") as server:
+        answer = server.rpc("tools/call", SEARCH, X_Amzn_Trace_Id=f"Self=1-2-3;Root={ROOT}")
+        assert answer.json()["result"]["structuredContent"] == {"passages": []}
+        lines = [json.loads(line) for line in server.stop()]
+    spans = {span["name"]: span for span in sink.spans()}
+    tool = spans["tools/call search_knowledge_base"]
+    call = spans["Bedrock Agent Runtime.Retrieve"]
+    assert tool["traceId"] == call["traceId"] == ROOT_HEX
+    # The load balancer sends no span of its own, so there is none to be the parent.
+    assert "parentSpanId" not in tool
+    assert call["parentSpanId"] == tool["spanId"]
+    assert (tool["kind"], call["kind"]) == (INTERNAL_SERVER, CLIENT)
+    assert tool["service"] == "named"
+    assert attributes(tool)["gen_ai.tool.name"] == "search_knowledge_base"
+    found = attributes(call)
+    assert found["rpc.service"] == "Bedrock Agent Runtime"
+    assert found["rpc.method"] == "Retrieve"
+    assert found["cloud.region"] == "eu-west-1"
+    assert found["http.response.status_code"] == "200"
+    assert int(tool["startTimeUnixNano"]) <= int(call["startTimeUnixNano"])
+    assert int(call["endTimeUnixNano"]) <= int(tool["endTimeUnixNano"])
+    line = next(line for line in lines if line["event"] == "tool.succeeded")
+    assert line["trace_id"] == ROOT
+    assert "hunter2" not in json.dumps(sink.spans())
+
+
+@pytest.mark.parametrize("stateful", ["false", "true"])
+def test_a_traced_callers_span_is_the_parent_and_its_decision_is_kept(
+    start: Start, sink: Sink, stateful: str
+) -> None:
+    with start(TRACES_ENDPOINT=sink.url, TRACES_SAMPLE_RATIO="0", MCP_STATEFUL=stateful) as server:
+        modern = {"MCP_Protocol_Version": "2026-07-28", "Mcp_Method": "tools/call", "Mcp_Name": "simpleadd"}
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        for header in (
+            f"Root={ROOT};Parent={PARENT};Sampled=1",
+            f"Root=1-67891233-000000000000000000000bad;Parent={PARENT};Sampled=0",
+            "Root=1-67891233-000000000000000000000bad",
+        ):
+            called = server.rpc("tools/call", {**CALL, "_meta": meta}, **modern, X_Amzn_Trace_Id=header)
+            assert called.status == 200
+        plain = f"00-{ROOT_HEX[::-1]}-{PARENT}-01"
+        assert server.rpc("tools/call", {**CALL, "_meta": meta}, **modern, traceparent=plain).status == 200
+        server.stop()
+    calls = [span for span in sink.spans() if span["name"] == "tools/call simpleadd"]
+    assert [(span["traceId"], span["parentSpanId"]) for span in calls] == [
+        (ROOT_HEX, PARENT),
+        (ROOT_HEX[::-1], PARENT),
+    ]
+    assert {span["traceId"] for span in sink.spans()} == {ROOT_HEX, ROOT_HEX[::-1]}
+
+
+def test_a_failed_call_is_a_span_with_an_error_and_without_arguments(start: Start, sink: Sink) -> None:
+    with start(TRACES_ENDPOINT=f"{sink.url}/v1/traces", TRACES_SAMPLE_RATIO="1") as server:
+        server.rpc("tools/call", {"name": "simpleadd", "arguments": {"a": "hunter2-hunter2", "b": 1}})
+        server.rpc("tools/call", {"name": "simpleadd", "arguments": {"a": 1e308, "b": 1e308}})
+        server.stop()
+    bad, large = (span for span in sink.spans() if span["name"] == "tools/call simpleadd")
+    assert bad["status"] == {"code": ERROR}
+    assert large["status"]["code"] == ERROR
+    assert "too large" in large["status"]["message"]
+    assert "hunter2" not in json.dumps(sink.spans())
+
+
+def test_the_ratio_decides_for_traces_that_begin_here(start: Start, sink: Sink) -> None:
+    with start(TRACES_ENDPOINT=sink.url, TRACES_SAMPLE_RATIO="0.5") as server:
+        # The ratio is compared with the last 64 bits of the trace id.
+        for low in ("0000000000000001", "7fffffffffffff00", "8000000000000001", "ffffffffffffffff"):
+            server.rpc("tools/call", CALL, X_Amzn_Trace_Id=f"Root=1-67891233-00000001{low}")
+        server.stop()
+    assert {span["traceId"][16:] for span in sink.spans()} == {"0000000000000001", "7fffffffffffff00"}
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_an_endpoint_that_fails_costs_one_log_line_and_no_call(
+    start: Start, sink: Sink, reachable: bool
+) -> None:
+    sink.status = 503
+    endpoint = sink.url if reachable else "http://127.0.0.1:9"
+    with start(TRACES_ENDPOINT=endpoint, TRACES_SAMPLE_RATIO="1") as server:
+        for _ in range(3):
+            assert server.rpc("tools/call", CALL).status == 200
+        begun = time.monotonic()
+        lines = [json.loads(line) for line in server.stop()]
+        assert time.monotonic() - begun < 10
+    told = [line for line in lines if line["event"] == "traces.not_sent"]
+    assert len(told) == 1
+    assert ("HTTP 503" in told[0]["error"]) is reachable
+
+
+def test_nothing_of_tracing_is_loaded_when_it_is_off(command: Any, package: Callable[[str], Any]) -> None:
+    process = command()
+    name = package("settings").__package__
+    code = (
+        f"import sys; from {name}.app import build_app; from {name}.settings import load_settings;"
+        "build_app(load_settings());"
+        "print([m for m in sys.modules if m.startswith(('opentelemetry.sdk', 'botocore'))"
+        f" or m in ('{name}.traces', '{name}.otlp', '{name}.aws_spans')])"
+    )
+    process["args"] = [process["args"][0], "-c", code]
+    assert subprocess.check_output(**process, text=True, timeout=30) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url", "region"),
+    [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces", None),
+        ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces", None),
+        ("http://collector:4318/own/path", "http://collector:4318/own/path", None),
+        (
+            "https://xray.us-east-1.amazonaws.com",
+            "https://xray.us-east-1.amazonaws.com/v1/traces",
+            "us-east-1",
+        ),
+        (
+            "https://xray.cn-north-1.amazonaws.com.cn/v1/traces",
+            "https://xray.cn-north-1.amazonaws.com.cn/v1/traces",
+            "cn-north-1",
+        ),
+        ("https://xray.us-east-1.amazonaws.com.evil.example", None, None),
+    ],
+)
+def test_only_xray_is_sent_a_signature(
+    package: Any, endpoint: str, url: str | None, region: str | None
+) -> None:
+    sender = package("otlp").SpanSender(endpoint)
+    assert sender.url == (url or f"{endpoint}/v1/traces")
+    assert getattr(sender.signer, "region", None) == region
+
+
+def test_a_batch_for_xray_carries_a_valid_signature(
+    package: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    for name, value in {**AWS, "AWS_SESSION_TOKEN": "session-token"}.items():
+        monkeypatch.setenv(name, value)
+    otlp = package("otlp")
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(otlp.SpanSender(sink.url, otlp.Signer("eu-west-1"))))
+    with provider.get_tracer("test").start_as_current_span(
+        "signed", attributes={"list": [1, 2], "flag": True, "share": 0.5}
+    ):
+        pass
+    provider.shutdown()
+    ((path, headers, body),) = sink.requests
+    assert headers["x-amz-security-token"] == "session-token"
+    given = headers["authorization"]
+    assert "/eu-west-1/xray/aws4_request" in given
+    # The same request signed anew, with the time the first one was signed at.
+    again = AWSRequest(
+        "POST",
+        sink.url + path,
+        {name: headers[name] for name in ("content-type", "content-encoding")},
+        body,
+    )
+    again.context["timestamp"] = headers["x-amz-date"]
+    signer = SigV4Auth(
+        Credentials(AWS["AWS_ACCESS_KEY_ID"], AWS["AWS_SECRET_ACCESS_KEY"], "session-token"),
+        "xray",
+        "eu-west-1",
+    )
+    again.headers["X-Amz-Date"] = headers["x-amz-date"]
+    again.headers["X-Amz-Security-Token"] = "session-token"
+    expected = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
+    assert given.endswith(f"Signature={expected}")
+    (span,) = sink.spans()
+    assert {item["key"]: item["value"] for item in span["attributes"]} == {
+        "list": {"arrayValue": {"values": [{"intValue": "1"}, {"intValue": "2"}]}},
+        "flag": {"boolValue": True},
+        "share": {"doubleValue": 0.5},
+    }
