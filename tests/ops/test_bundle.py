@@ -136,6 +136,20 @@ def test_secrets_stay_out(project: Project) -> None:
     assert not [name for name, content in contents(build_bundle(project)).items() if b"hunter2" in content]
 
 
+@pytest.mark.parametrize("name", ["server.pem", "Private.KEY", "id_rsa", "id_ed25519.pub", "store.jks"])
+def test_key_files_in_the_source_reach_no_bucket(project: Project, name: str) -> None:
+    before = build_bundle(project)
+
+    (project.root / "src/server/deep").mkdir()
+    (project.root / "src/server/deep" / name).write_text("-----BEGIN PRIVATE KEY-----\n")
+
+    after = build_bundle(project)
+    assert not [
+        path for path, content in contents(after).items() if b"PRIVATE KEY" in content or name in path
+    ]
+    assert after.hash == before.hash
+
+
 def test_second_bundle_is_quick(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build_bundle(project)
     monkeypatch.setattr(vendor, "vendor", lambda *_: pytest.fail("the cache was not used"))

@@ -10,6 +10,7 @@ The hash is taken over names and bytes before they are packed, so it is the same
 from __future__ import annotations
 
 import filecmp
+import fnmatch
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ FORMAT = b"1"
 """Part of the hash: raised when the same content is packed in another way."""
 
 _SOURCE_FILES = (".dockerignore", "Dockerfile", "README.md", "pyproject.toml", "requirements.txt")
+# What .dockerignore keeps out of the image must not lie in a bucket either; hidden files never get here.
+_KEY_FILES = ("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "id_rsa*", "id_ecdsa*", "id_ed25519*")
 _NOT_IN_FUNCTIONS = ("tests", "requirements.in", "requirements.txt", "README.md")
 _HASH_LENGTH = 16
 
@@ -134,9 +137,14 @@ def _functions(root: Path) -> dict[str, bytes]:
     return {f"custom_resources/{name}": path.read_bytes() for name, path in found}
 
 
+def _is_key_file(name: str) -> bool:
+    return any(fnmatch.fnmatch(name.lower(), pattern) for pattern in _KEY_FILES)
+
+
 def _source(root: Path) -> dict[str, bytes]:
     missing = [name for name in _SOURCE_FILES if not (root / name).is_file()]
-    source = {f"src/{name}": path.read_bytes() for name, path in archive.walk(root / "src")}
+    found = archive.walk(root / "src")
+    source = {f"src/{name}": path.read_bytes() for name, path in found if not _is_key_file(path.name)}
     if missing or not source:
         raise OpsError(f"The image needs {', '.join(missing or ['src/'])}, missing in {root}.")
     return source | {name: (root / name).read_bytes() for name in _SOURCE_FILES}
