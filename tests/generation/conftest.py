@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,23 @@ TEMPLATE_ENTRIES = ("cookiecutter.json", "hooks", "custom_resources", "{{cookiec
 CACHES = ("__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis")
 
 Bake = Callable[..., Path]
+
+
+def run(*command: str, cwd: Path, answer: str = "", seconds: float = 120, **variables: str) -> str:
+    """Run a command with `variables` added to the environment, expect success, and return what it wrote."""
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **variables},
+        input=answer,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def copy_template(source: Path, target: Path) -> Path:

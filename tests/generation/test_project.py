@@ -4,15 +4,16 @@ import ast
 import os
 import re
 import stat
-import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from .conftest import CACHES, ROOT, Bake, contents, copy_template
+from .conftest import run as run_command
 
 PACKAGE = "src/knowledge_mcp_server"
 SERVER_FILES = {
@@ -86,20 +87,8 @@ OTHER_ROOMS = ("custom_resources/", "infrastructure/", "ops/")
 RENDERED = {".taskcat.yml", "LICENSE", "Makefile", "README.md", "pyproject.toml"}
 
 
-def run(*command: str, cwd: Path, **variables: str) -> str:
-    """Run a command, expect success, and return what it wrote."""
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=480,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+# Running the project's own tests takes minutes on a busy machine.
+run = partial(run_command, seconds=480)
 
 
 def test_the_tree_is_the_expected_one(project: Path) -> None:

@@ -3,32 +3,15 @@
 import json
 import os
 import stat
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from .conftest import CACHES, contents, copy_template
+from .conftest import CACHES, contents, copy_template, run
 
 BIN = Path(sys.executable).parent
-
-
-def run(*command: str, cwd: Path, answer: str = "") -> str:
-    """Run a command, expect success, and return what it wrote."""
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        input=answer,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def test_the_command_line_says_what_to_do_next(template: Path, project: Path, tmp_path: Path) -> None:

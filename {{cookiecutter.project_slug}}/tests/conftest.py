@@ -149,12 +149,6 @@ def start() -> Callable[..., contextlib.AbstractContextManager[Server]]:
 
 
 @pytest.fixture(scope="session")
-def run_server() -> Callable[..., contextlib.AbstractContextManager[Server]]:
-    """Return what `start` does, for fixtures that live longer than a test."""
-    return running
-
-
-@pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server with default settings, shared by the tests that only ask."""
     with running() as shared:

@@ -50,7 +50,7 @@ def add_traces(app: Starlette, endpoint: str, sample_ratio: float) -> None:
         sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
         resource=resource.merge(OTELResourceDetector().detect()),
         id_generator=BegunTraceIds(),
-        # The lifespan's end is the place: uvicorn raises SIGTERM again, which skips exit handlers.
+        # The lifespan's end is the place: uvicorn raises SIGINT again, which skips exit handlers.
         shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(SpanSender(endpoint)))

@@ -337,19 +337,19 @@ COGNITO_GOOD: dict[str, Callable[[Kit], Headers]] = {
 
 
 def serve(issuer: Any, start: Any, mode: str) -> Iterator[tuple[Any, Kit]]:
-    # Nobody reads the lines it writes, and a full pipe would stop it.
+    # A line for each of hundreds of refusals would only take time.
     with start(**issuer.environment(mode, LOG_LEVEL="CRITICAL")) as server:
         yield server, Kit(issuer, mode)
 
 
 @pytest.fixture(scope="module")
-def jwt(shared_issuer: Any, run_server: Any) -> Iterator[tuple[Any, Kit]]:
-    yield from serve(shared_issuer, run_server, "jwt")
+def jwt(shared_issuer: Any, start: Any) -> Iterator[tuple[Any, Kit]]:
+    yield from serve(shared_issuer, start, "jwt")
 
 
 @pytest.fixture(scope="module")
-def cognito(shared_issuer: Any, run_server: Any) -> Iterator[tuple[Any, Kit]]:
-    yield from serve(shared_issuer, run_server, "cognito")
+def cognito(shared_issuer: Any, start: Any) -> Iterator[tuple[Any, Kit]]:
+    yield from serve(shared_issuer, start, "cognito")
 
 
 def refused(pair: tuple[Any, Kit], case: Case) -> None:

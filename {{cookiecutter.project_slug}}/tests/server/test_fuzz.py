@@ -117,12 +117,11 @@ USUAL = {b"Content-Type": b"application/json"}
 
 
 @pytest.fixture(scope="module", params=["stateless", "stateful"])
-def target(request: pytest.FixtureRequest, server: Any) -> Iterator[Any]:
+def target(request: pytest.FixtureRequest, server: Any, start: Any) -> Iterator[Any]:
     if request.param == "stateless":
         yield server
     else:
-        running = request.getfixturevalue("run_server")
-        with running(MCP_STATEFUL="true") as stateful:
+        with start(MCP_STATEFUL="true") as stateful:
             yield stateful
 
 

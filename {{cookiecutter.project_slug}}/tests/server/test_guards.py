@@ -38,8 +38,8 @@ def padded(size: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def narrow(run_server: Start) -> Iterator[Any]:
-    with run_server(MAX_BODY_BYTES="2000", BODY_TIMEOUT_SECONDS="0.5") as server:
+def narrow(start: Start) -> Iterator[Any]:
+    with start(MAX_BODY_BYTES="2000", BODY_TIMEOUT_SECONDS="0.5") as server:
         yield server
 
 
