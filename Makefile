@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TASKCAT_VENV := .taskcat-venv
+NODE_VENV := .node-venv
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
@@ -61,6 +62,7 @@ taskcat-local: $(VENV)/ready $(TASKCAT_VENV)/ready ## Test the default project w
 requirements: $(VENV)/ready ## Resolve every requirements file anew
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt
+	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/node.in -o requirements/node.txt
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 requirements/taskcat.in -o requirements/taskcat.txt
 	cd '{{cookiecutter.project_slug}}' && for name in requirements requirements-dev; do \
 	  ../$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal $$name.in -o $$name.txt; done
@@ -69,7 +71,7 @@ COMPILE := --quiet --upgrade --generate-hashes --no-header --no-annotate
 
 .PHONY: clean
 clean: ## Remove environments, caches and everything built
-	rm -rf $(VENV) $(TASKCAT_VENV) .cache build .pytest_cache .mypy_cache .ruff_cache .hypothesis taskcat_outputs
+	rm -rf $(VENV) $(TASKCAT_VENV) $(NODE_VENV) .cache build .pytest_cache .mypy_cache .ruff_cache .hypothesis taskcat_outputs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is newer than the requirements it was made from, so a second call does nothing.
@@ -84,4 +86,9 @@ $(VENV)/ready: requirements/uv.txt requirements/dev.txt
 $(TASKCAT_VENV)/ready: requirements/taskcat.txt $(VENV)/ready
 	@test -x $(TASKCAT_VENV)/bin/python || $(PYTHON) -m venv $(TASKCAT_VENV)
 	@$(BIN)/uv pip sync --quiet --python $(TASKCAT_VENV)/bin/python --require-hashes requirements/taskcat.txt
+	@touch $@
+
+$(NODE_VENV)/ready: requirements/node.txt $(VENV)/ready
+	@test -x $(NODE_VENV)/bin/python || $(PYTHON) -m venv $(NODE_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(NODE_VENV)/bin/python --require-hashes requirements/node.txt
 	@touch $@
