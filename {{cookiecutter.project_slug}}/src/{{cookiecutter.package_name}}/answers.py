@@ -8,7 +8,6 @@ until something decides it.
 import asyncio
 from typing import Any
 
-import anyio
 import pydantic_core
 from mcp.server import ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
@@ -49,20 +48,25 @@ class Answer:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._lock = anyio.Lock()
+        self._lock = asyncio.Lock()
         self._start: Message | None = None
         self._body = b""
         self._streams = False
         self._ended = False
-        self._request = anyio.CancelScope()
+        self._task: asyncio.Task[None] | None = None
+        self._gone = False
         self._timer: asyncio.TimerHandle | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     async def serve(self, app: ASGIApp, scope: Scope) -> None:
         """Answer the request; a client that hangs up cancels what runs for it."""
+        self._task = asyncio.current_task()
         try:
-            with self._request:
-                await app({**scope, ANSWER_KEY: self}, self._receive_body, self._send_json)
+            await app({**scope, ANSWER_KEY: self}, self._receive_body, self._send_json)
+        except asyncio.CancelledError:
+            # As asyncio.timeout does: a cancellation of our own ends here, another goes on.
+            if not self._gone or self._task is None or self._task.uncancel() > 0:
+                raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -113,6 +117,11 @@ class Answer:
     def _watch(self) -> None:
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
+    def _hang_up(self) -> None:
+        if self._task is not None:
+            self._gone = True
+            self._task.cancel()
+
     async def _keep(self) -> None:
         seconds = max(PING_SECONDS - UNWATCHED_SECONDS, 0)
         received = asyncio.ensure_future(self._receive())
@@ -123,7 +132,7 @@ class Answer:
                     await self.send(PING)
                     seconds = PING_SECONDS
                 elif received.result()["type"] == "http.disconnect":
-                    self._request.cancel()
+                    self._hang_up()
                     return
                 else:
                     received = asyncio.ensure_future(self._receive())

@@ -2,18 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 import structlog
 from fastmcp.exceptions import DisabledError, NotFoundError, ToolError, ValidationError
-from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools import ToolResult
-from mcp_types import CallToolRequestParams
 from pydantic import ValidationError as PydanticValidationError
 
 from .request_ids import current_tool
 
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 # A name is whatever a client sends.
 NAME_LIMIT = 128
@@ -23,56 +22,50 @@ QUOTING = ("value_error", "assertion_error", "union_tag_invalid")
 NOT_ACCEPTABLE = "not acceptable"
 
 
-class LogCalls(Middleware):
+async def logged(tool: str, call: Awaitable[ToolResult]) -> ToolResult:
     """Write `tool.succeeded` or `tool.failed` with `tool`, `duration_ms` and, on failure, `error`.
 
     A failure that is the caller's doing (bad arguments, an unknown tool, a tool's own `ToolError`) is a
-    warning; any other exception is an error, logged with its traceback, which the client never sees.
+    warning; any other exception is an error, logged with its traceback, which the client never sees. Bad
+    arguments are answered without repeating their values.
     """
-
-    async def on_call_tool(
-        self,
-        context: MiddlewareContext[CallToolRequestParams],
-        call_next: CallNext[CallToolRequestParams, ToolResult],
-    ) -> ToolResult:
-        """Time the call; bad arguments are answered without repeating their values."""
-        name = context.message.name[:NAME_LIMIT]
-        token = current_tool.set(name)
-        started = time.perf_counter()
-        try:
-            result = await call_next(context)
-        except ValidationError as error:
-            problems = _problems(error)
-            kinds = ", ".join(f"{problem.argument} {problem.kind}" for problem in problems)
-            logger.warning(
-                "tool.failed", tool=name, duration_ms=_since(started), error=f"ValidationError: {kinds}"
-            )
-            # Agents keep transcripts, and gateways logs: what was sent isn't sent back.
-            text = "; ".join(f"{problem.path}: {problem.text}" for problem in problems)
-            raise ValidationError(f"Invalid arguments for tool {name!r}: {text}") from None
-        except (NotFoundError, DisabledError) as error:
-            logger.warning("tool.failed", tool=name, duration_ms=_since(started), error=_described(error))
-            raise
-        except asyncio.CancelledError:
-            logger.warning("tool.failed", tool=name, duration_ms=_since(started), error="call cancelled")
-            raise
-        except ToolError as error:
-            cause = error.__cause__
-            _log_failure(name, _since(started), error if cause is None else cause, cause is not None)
-            raise
-        except Exception as error:
-            _log_failure(name, _since(started), error, unexpected=True)
-            raise
+    name = tool[:NAME_LIMIT]
+    token = current_tool.set(name)
+    started = time.perf_counter()
+    try:
+        result = await call
+    except ValidationError as error:
+        problems = _problems(error)
+        kinds = ", ".join(f"{problem.argument} {problem.kind}" for problem in problems)
+        logger.warning(
+            "tool.failed", tool=name, duration_ms=_since(started), error=f"ValidationError: {kinds}"
+        )
+        # Agents keep transcripts, and gateways logs: what was sent isn't sent back.
+        text = "; ".join(f"{problem.path}: {problem.text}" for problem in problems)
+        raise ValidationError(f"Invalid arguments for tool {name!r}: {text}") from None
+    except (NotFoundError, DisabledError) as error:
+        logger.warning("tool.failed", tool=name, duration_ms=_since(started), error=_described(error))
+        raise
+    except asyncio.CancelledError:
+        logger.warning("tool.failed", tool=name, duration_ms=_since(started), error="call cancelled")
+        raise
+    except ToolError as error:
+        cause = error.__cause__
+        _log_failure(name, _since(started), error if cause is None else cause, cause is not None)
+        raise
+    except Exception as error:
+        _log_failure(name, _since(started), error, unexpected=True)
+        raise
+    else:
+        duration = _since(started)
+        # Extensions answer with results of other kinds.
+        if getattr(result, "is_error", False):
+            logger.warning("tool.failed", tool=name, duration_ms=duration, error="result says so")
         else:
-            duration = _since(started)
-            # Extensions answer with results of other kinds.
-            if getattr(result, "is_error", False):
-                logger.warning("tool.failed", tool=name, duration_ms=duration, error="result says so")
-            else:
-                logger.info("tool.succeeded", tool=name, duration_ms=duration)
-            return result
-        finally:
-            current_tool.reset(token)
+            logger.info("tool.succeeded", tool=name, duration_ms=duration)
+        return result
+    finally:
+        current_tool.reset(token)
 
 
 def _since(started: float) -> float:

@@ -1,30 +1,44 @@
-"""A request of a 2025 client without a session, served where it arrives.
+"""A request outside of any session, served where it arrives.
 
-The library starts a transport, a dispatcher and four tasks for each such request, which is half of what the
-request costs. Without a session none of it is needed: one message comes in, one goes out.
+For a 2025 client the library starts a transport, a dispatcher and four tasks for each such request, which is
+half of what the request costs; for a 2026-07-28 client it looks at everything three times. One message comes
+in, one goes out: none of that is needed. What is unusual or has to be refused is left to the library.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import anyio
 import pydantic_core
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
-from mcp.server.runner import modern_error_data, serve_one
+from mcp.server.runner import ServerRunner, aclose_shielded, modern_error_data
 from mcp.server.streamable_http import CONTENT_TYPE_JSON, check_accept_headers
 from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.inbound import (
+    ERROR_CODE_HTTP_STATUS,
+    MCP_PROTOCOL_VERSION_HEADER,
+    InboundModernRoute,
+    classify_inbound_request,
+    find_duplicated_routing_header,
+    validate_mcp_param_headers,
+)
 from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp.shared.message import ServerMessageMetadata
 from mcp.shared.transport_context import TransportContext
-from mcp_types import DEFAULT_NEGOTIATED_VERSION, JSONRPCRequest, jsonrpc_message_adapter
+from mcp_types import DEFAULT_NEGOTIATED_VERSION, JSONRPCRequest
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Send
 
 from .answers import ANSWER_KEY, Answer
+from .own_tools import declares_headers
+
+# Its answer is a stream in any case.
+LISTEN = "subscriptions/listen"
 
 
 @dataclass
@@ -37,7 +51,11 @@ class Channel:
     answer: Answer | None
     progress_token: str | int | None
     can_send_request: bool = False
-    cancel_requested: anyio.Event = field(default_factory=anyio.Event)
+
+    @cached_property
+    def cancel_requested(self) -> anyio.Event:
+        """Never set: a request is cancelled by hanging up."""
+        return anyio.Event()
 
     async def send_raw_request(
         self,
@@ -67,23 +85,64 @@ class Channel:
             await self.notify("notifications/progress", {**params, **given})
 
 
-def plain_request(request: Request, body: bytes) -> JSONRPCRequest | None:
-    """Return the JSON-RPC request of a POST, or None for anything that needs more than `serve`."""
-    if request.headers.get("content-type", "").split(";")[0].strip() != CONTENT_TYPE_JSON:
+class Exchange(NamedTuple):
+    """A request that can be served as it is, and the connection it makes for itself alone."""
+
+    message: JSONRPCRequest
+    connection: Connection
+    is_modern: bool
+
+
+def open_exchange(server: Server[Any], request: Request, body: bytes) -> Exchange | None:
+    """Return the exchange that a POST begins, or None for anything but a request to be served."""
+    headers = request.headers
+    if headers.get("content-type", "").split(";")[0].strip() != CONTENT_TYPE_JSON:
         return None
     if not check_accept_headers(request)[0]:
         return None
     try:
-        message = jsonrpc_message_adapter.validate_python(pydantic_core.from_json(body), by_name=False)
+        decoded = pydantic_core.from_json(body)
+        message = JSONRPCRequest.model_validate(decoded)
     except (ValueError, ValidationError):
         return None
-    return message if isinstance(message, JSONRPCRequest) else None
+    version = headers.get(MCP_PROTOCOL_VERSION_HEADER)
+    if version is None or version in HANDSHAKE_PROTOCOL_VERSIONS:
+        connection = Connection.from_envelope(version or DEFAULT_NEGOTIATED_VERSION, None, None)
+        return Exchange(message, connection, is_modern=False)
+    if message.method == LISTEN or find_duplicated_routing_header(headers.items()) is not None:
+        return None
+    route = classify_inbound_request(decoded, headers=headers)
+    if not isinstance(route, InboundModernRoute) or not _parameters_match(server, request, message):
+        return None
+    connection = Connection.from_envelope(
+        route.protocol_version, route.client_info, route.client_capabilities
+    )
+    return Exchange(message, connection, is_modern=True)
+
+
+def _parameters_match(server: Server[Any], request: Request, message: JSONRPCRequest) -> bool:
+    """Tell whether the arguments of a call repeated in `Mcp-Param-*` headers are certain to be the same."""
+    if message.method != "tools/call":
+        return True
+    params = message.params or {}
+    name, arguments = params.get("name"), params.get("arguments") or {}
+    if (
+        server.get_tool_input_schema is None
+        or not isinstance(name, str)
+        or not isinstance(arguments, Mapping)
+    ):
+        return False
+    schema = server.get_tool_input_schema(name)
+    if schema is None or not declares_headers(schema):
+        return True
+    return validate_mcp_param_headers(schema, arguments, request.headers) is None
 
 
 async def serve(
-    server: Server[Any], lifespan_state: Any, request: Request, message: JSONRPCRequest, version: str | None
-) -> Response:
-    """Return the JSON answer; `version` is the protocol revision the client names in its header."""
+    server: Server[Any], lifespan_state: Any, request: Request, exchange: Exchange, send: Send
+) -> None:
+    """Send the JSON answer."""
+    message = exchange.message
     channel = Channel(
         transport=TransportContext(kind="streamable-http", can_send_request=False, headers=request.headers),
         request_id=message.id,
@@ -91,20 +150,27 @@ async def serve(
         answer=request.scope.get(ANSWER_KEY),
         progress_token=progress_token_from_params(message.params),
     )
-    connection = Connection.from_envelope(version or DEFAULT_NEGOTIATED_VERSION, None, None)
+    runner = ServerRunner(server, exchange.connection, lifespan_state)
     reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message.id}
+    status = 200
     try:
-        reply["result"] = await serve_one(
-            server,
-            channel,
-            message.method,
-            message.params,
-            connection=connection,
-            lifespan_state=lifespan_state,
-        )
+        reply["result"] = await runner.on_request(channel, message.method, message.params)
     except Exception as error:
-        reply["error"] = modern_error_data(error).model_dump(by_alias=True, exclude_unset=True)
-    return Response(pydantic_core.to_json(reply, inf_nan_mode="null"), media_type=CONTENT_TYPE_JSON)
+        data = modern_error_data(error)
+        reply["error"] = data.model_dump(by_alias=True, exclude_unset=True)
+        if exchange.is_modern:
+            status = ERROR_CODE_HTTP_STATUS.get(data.code, status)
+    finally:
+        # As `serve_one` does, but nearly always there is nothing to clean up, which takes a while too.
+        if exchange.connection.exit_stack._exit_callbacks:  # type: ignore[attr-defined]
+            await aclose_shielded(exchange.connection)
+    body = pydantic_core.to_json(reply, inf_nan_mode="null")
+    headers = [
+        (b"content-type", CONTENT_TYPE_JSON.encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def replay(body: bytes, receive: Receive) -> Receive:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from fastmcp.server.http import HostOriginGuardMiddleware
 from starlette.applications import Starlette
@@ -30,7 +32,6 @@ def add_guards(app: Starlette, settings: Settings) -> None:
             GuardHosts,
             allowed_hosts=hosts or (() if local else ("*",)),
             allowed_origins=origins or None,
-            mode="strict",
         )
     if settings.cors_origins:
         app.add_middleware(
@@ -44,14 +45,36 @@ def add_guards(app: Starlette, settings: Settings) -> None:
 
 
 class GuardHosts(HostOriginGuardMiddleware):
-    """FastMCP's guard, except for `/health`: load balancers probe by address, and it tells nothing."""
+    """FastMCP's guard, except for `/health`: load balancers probe by address, and it tells nothing.
+
+    What it lets by is remembered: it parses addresses and patterns, and clients send the same few headers.
+    """
+
+    _REMEMBERED = 256
+    _HEADERS = (b"host", b"origin")
+
+    def __init__(
+        self, app: ASGIApp, allowed_hosts: Sequence[str], allowed_origins: Sequence[str] | None
+    ) -> None:
+        super().__init__(self._pass, allowed_hosts, allowed_origins, mode="strict")
+        self._inner = app
+        self._passed: set[Any] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let health checks by."""
-        if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
-            await self.app(scope, receive, send)
+        """Let health checks by, and what was let by before."""
+        if scope["type"] != "http" or scope["path"] == HEALTH_PATH or self._key(scope) in self._passed:
+            await self._inner(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(self._passed) < self._REMEMBERED:
+            self._passed.add(self._key(scope))
+        await self._inner(scope, receive, send)
+
+    def _key(self, scope: Scope) -> Any:
+        asked = tuple(header for header in scope["headers"] if header[0] in self._HEADERS)
+        return scope["scheme"], scope["server"], asked
 
 
 class RefusedBodyError(Exception):

@@ -1,16 +1,17 @@
 """Every log line as one JSON object: the package's, FastMCP's, uvicorn's, boto3's, whatever is printed."""
 
 import io
+import json
 import logging
 import sys
 import threading
+from functools import partial
 from types import TracebackType
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from .health import HEALTH_PATH
 from .request_ids import current_ids, current_tool, current_trace_id
 
 # At DEBUG, libraries write what they send and receive: tool arguments, tokens, signatures. They stay at INFO,
@@ -33,29 +34,46 @@ def _add_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     return event
 
 
+def _error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # A line with a traceback says in one field what the traceback ends with.
+    info = event.get("exc_info")
+    error = info[1] if isinstance(info, tuple) else info
+    if info is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event.setdefault("error", f"{type(error).__name__}: {error}")
+    return event
+
+
+def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    # uvicorn sends some lines a second time, coloured for terminals.
+    event.pop("color_message", None)
+    return event
+
+
+def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return _ENCODER.encode(event)
+
+
+_ENCODER = json.JSONEncoder(default=repr)
+
 # Run for every line, whoever wrote it; more context can be bound with structlog.contextvars.
-SHARED_PROCESSORS: tuple[Processor, ...] = (
+ADDING: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     _add_ids,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
-    structlog.stdlib.ExtraAdder(),
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
     structlog.processors.StackInfoRenderer(),
 )
+RENDERING: tuple[Processor, ...] = (_error, structlog.processors.format_exc_info, _as_json)
 
 
 def configure_logs(level: str, stream: TextIO = sys.stdout) -> None:
     """Send all logs of the process to `stream`, from `level` (such as `INFO`) upwards."""
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=SHARED_PROCESSORS,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            _without_colours,
-            _error,
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(default=repr),
-        ],
+        foreign_pre_chain=(*ADDING, structlog.stdlib.ExtraAdder(), _without_colours),
+        processors=(structlog.stdlib.ProcessorFormatter.remove_processors_meta, *RENDERING),
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
@@ -65,16 +83,12 @@ def configure_logs(level: str, stream: TextIO = sys.stdout) -> None:
     logging.captureWarnings(True)
     for name, quiet in TALKATIVE_LOGGERS.items():
         logging.getLogger(name).setLevel(max(least, logging.getLevelName(quiet)))
-    _replace_filter("uvicorn.access", _AccessFilter(least <= logging.DEBUG))
     _replace_filter("fastmcp.server.server", _RepetitionFilter())
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *SHARED_PROCESSORS,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=(*ADDING, *RENDERING),
+        # Not by way of logging, which would double what the line of a call costs.
+        logger_factory=partial(_LineWriter, handler),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     )
     sys.excepthook = _log_crash
@@ -88,6 +102,25 @@ def capture_prints() -> None:
     """
     sys.stdout = _LoggedStream("stdout", logging.INFO)
     sys.stderr = _LoggedStream("stderr", logging.WARNING)
+
+
+class _LineWriter:
+    """What a structlog logger ends in: writes a line where the handler does."""
+
+    def __init__(self, handler: logging.StreamHandler[TextIO], name: str) -> None:
+        self._handler = handler
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        """Write a line; one that can't be written is reported as logging does, and doesn't fail the call."""
+        try:
+            # One write: lines of other threads can't come between.
+            self._handler.stream.write(f"{line}\n")
+            self._handler.stream.flush()
+        except (OSError, ValueError):
+            self._handler.handleError(logging.makeLogRecord({"name": self.name, "msg": line}))
+
+    log = debug = info = warning = error = critical = msg
 
 
 class _LoggedStream(io.TextIOBase):
@@ -131,30 +164,13 @@ def _log_crash(
     if issubclass(kind, KeyboardInterrupt):
         return
     details = {} if thread is None else {"thread": thread}
-    structlog.stdlib.get_logger(OWN_LOGGER).critical("crashed", exc_info=(kind, error, traceback), **details)
+    structlog.get_logger(OWN_LOGGER).critical("crashed", exc_info=(kind, error, traceback), **details)
 
 
 def _log_thread_crash(crash: threading.ExceptHookArgs) -> None:
     if not issubclass(crash.exc_type, SystemExit):
         name = crash.thread.name if crash.thread else "unknown"
         _log_crash(crash.exc_type, crash.exc_value, crash.exc_traceback, name)
-
-
-def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    # uvicorn sends some lines a second time, coloured for terminals.
-    event.pop("color_message", None)
-    return event
-
-
-def _error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    # A line with a traceback says in one field what the traceback ends with.
-    info = event.get("exc_info")
-    error = info[1] if isinstance(info, tuple) else info
-    if info is True:
-        error = sys.exc_info()[1]
-    if isinstance(error, BaseException):
-        event.setdefault("error", f"{type(error).__name__}: {error}")
-    return event
 
 
 def _replace_filter(name: str, filter_: logging.Filter) -> None:
@@ -166,25 +182,3 @@ def _replace_filter(name: str, filter_: logging.Filter) -> None:
 class _RepetitionFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith(REPEATED)
-
-
-class _AccessFilter(logging.Filter):
-    """Keep what no other line tells: requests that failed, without their query, which may hold a token.
-
-    A call that was served has its own line, and a load balancer keeps an access log.
-    """
-
-    def __init__(self, every_request: bool) -> None:
-        super().__init__()
-        self.every_request = every_request
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        # uvicorn's access record carries (client, method, path with query, http version, status).
-        arguments = record.args
-        if not (isinstance(arguments, tuple) and len(arguments) == 5):
-            return True
-        client, method, target, version, status = arguments
-        path = str(target).partition("?")[0]
-        record.args = (client, method, path, version, status)
-        failed = isinstance(status, int) and status >= 400
-        return failed or (self.every_request and path != HEALTH_PATH)

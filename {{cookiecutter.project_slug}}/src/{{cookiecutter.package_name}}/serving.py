@@ -22,6 +22,10 @@ def uvicorn_config(settings: Settings) -> uvicorn.Config:
         lifespan="on",
         ws="none",
         log_config=None,
+        # `request_log` writes what is worth a line.
+        access_log=False,
+        # No peer is one that may say where a request came from; nothing here asks.
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )

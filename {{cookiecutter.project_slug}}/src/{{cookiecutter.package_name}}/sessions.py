@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fastmcp import FastMCP
@@ -17,38 +18,36 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from .answers import Answer, accepts_a_stream, notify_ahead
-from .exchange import plain_request, replay, serve
+from .exchange import open_exchange, replay, serve
+from .own_tools import names_are_plain, own_schema
 from .settings import Settings
-from .tool_schemas import ToolSchemas, quick_lookup_is_exact
 
 
 class Sessions(StreamableHTTPSessionManager):
     """The library's session manager, which here decides between JSON and a stream for each request.
 
-    It overrides two private methods and reads two private attributes; tests/server/test_protocol.py fails
-    when the library has them no longer.
+    It overrides a private method and reads private attributes; tests/server/test_protocol.py fails when the
+    library has them no longer.
     """
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; a client that accepts streams gets one when its call turns out to need it."""
-        if scope["method"] == "POST" and (self.stateless or _is_modern(scope)) and accepts_a_stream(scope):
-            await Answer(receive, send).serve(self.asgi_app, scope)
+        if scope["method"] != "POST" or not (self.stateless or _is_modern(scope)):
+            await self._handle_request(scope, receive, send)
+        elif accepts_a_stream(scope):
+            await Answer(receive, send).serve(self._exchange, scope)
         else:
-            await self.asgi_app(scope, receive, send)
+            await self._exchange(scope, receive, send)
 
-    async def _handle_stateless_request(
-        self, protocol_version_hint: str | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if scope["method"] == "POST":
-            request = Request(scope, receive)
-            body = await request.body()
-            message = plain_request(request, body)
-            if message is not None:
-                answer = await serve(self.app, self._lifespan_state, request, message, protocol_version_hint)
-                await answer(scope, receive, send)
-                return
-            receive = replay(body, receive)
-        await super()._handle_stateless_request(protocol_version_hint, scope, receive, send)
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        body = await request.body()
+        exchange = open_exchange(self.app, request, body)
+        if exchange is None:
+            # Not by way of `asgi_app`: `guards` has counted the body already.
+            await self._handle_request(scope, replay(body, receive), send)
+        else:
+            await serve(self.app, self._lifespan_state, request, exchange, send)
 
     async def _serve_opening_request(
         self, http_transport: StreamableHTTPServerTransport, scope: Scope, receive: Receive, send: Send
@@ -73,7 +72,6 @@ def install(app: Starlette, server: FastMCP[Any], settings: Settings) -> None:
     # Ends every stream, and cancels the tool behind it, the moment the process is asked to stop.
     AppStatus.enable_automatic_graceful_drain = False
     low_level = server._mcp_server
-    low_level.middleware.insert(0, notify_ahead)
     endpoint = _endpoint(app)
 
     @contextlib.asynccontextmanager
@@ -87,8 +85,11 @@ def install(app: Starlette, server: FastMCP[Any], settings: Settings) -> None:
             session_idle_timeout=settings.session_idle_seconds,
         )
         endpoint.session_manager = app.state.sessions = sessions
-        if quick_lookup_is_exact(server):
-            low_level.get_tool_input_schema = ToolSchemas(server)
+        if names_are_plain(server):
+            low_level.get_tool_input_schema = partial(own_schema, server)
+        else:
+            # The library serves such calls, and answers with JSON alone.
+            low_level.middleware.insert(0, notify_ahead)
         async with sessions.run():
             try:
                 yield

@@ -5,7 +5,12 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import Any
 
+from fastmcp import FastMCP
+from fastmcp.telemetry import suppress_fastmcp_telemetry
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -38,7 +43,7 @@ class BegunTraceIds(RandomIdGenerator):
         return _begun_trace_id.get() or super().generate_trace_id()
 
 
-def add_traces(app: Starlette, endpoint: str, sample_ratio: float) -> None:
+def add_traces(app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio: float) -> None:
     """Send the spans of this process to `endpoint` until the application's lifespan ends.
 
     `sample_ratio`, 0 to 1, is the share kept of the traces that begin here; a traced caller decides itself.
@@ -46,8 +51,9 @@ def add_traces(app: Starlette, endpoint: str, sample_ratio: float) -> None:
     distribution = this_distribution()
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, where set, win.
     resource = Resource.create({"service.name": distribution.name, "service.version": distribution.version})
+    sampler = TraceIdRatioBased(sample_ratio)
     provider = TracerProvider(
-        sampler=ParentBased(TraceIdRatioBased(sample_ratio)),
+        sampler=ParentBased(sampler),
         resource=resource.merge(OTELResourceDetector().detect()),
         id_generator=BegunTraceIds(),
         # The lifespan's end is the place: uvicorn raises SIGINT again, which skips exit handlers.
@@ -56,8 +62,47 @@ def add_traces(app: Starlette, endpoint: str, sample_ratio: float) -> None:
     provider.add_span_processor(BatchSpanProcessor(SpanSender(endpoint)))
     trace.set_tracer_provider(provider)
     trace_aws_calls()
+    server._mcp_server.middleware.insert(0, SampleAhead(sampler))
     app.add_middleware(ContinueTrace)
     _flush_at_the_end(app, provider)
+
+
+class SampleAhead:
+    """Decides on a trace before FastMCP gathers what its span would say, which calls without one are spared.
+
+    FastMCP's spans, where a request gets one, are as they were: the sampler decides the same again.
+    """
+
+    def __init__(self, sampler: TraceIdRatioBased) -> None:
+        self._sampler = sampler
+        self._ids = RandomIdGenerator()
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Serve a request, without FastMCP's spans if its trace isn't kept."""
+        caller = trace.get_current_span().get_span_context()
+        if caller.is_valid:
+            if caller.trace_flags.sampled:
+                return await call_next(ctx)
+            with suppress_fastmcp_telemetry():
+                return await call_next(ctx)
+        if ctx.meta and "traceparent" in ctx.meta:
+            # FastMCP reads it, and its span follows the caller's decision.
+            return await call_next(ctx)
+        trace_id = _begun_trace_id.get() or self._ids.generate_trace_id()
+        if trace_id & self._sampler.TRACE_ID_LIMIT < self._sampler.bound:
+            begun = _begun_trace_id.set(trace_id)
+            try:
+                return await call_next(ctx)
+            finally:
+                _begun_trace_id.reset(begun)
+        # A span that is not sampled: what is begun below it isn't either, and log lines have its trace id.
+        unsampled = SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False)
+        token = context.attach(trace.set_span_in_context(NonRecordingSpan(unsampled)))
+        try:
+            with suppress_fastmcp_telemetry():
+                return await call_next(ctx)
+        finally:
+            context.detach(token)
 
 
 class ContinueTrace:
@@ -71,22 +116,24 @@ class ContinueTrace:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        found = self._context()
         begun = _begun_trace_id.set(self._begun())
-        token = context.attach(found)
+        caller = self._caller()
+        token = None if caller is None else context.attach(caller)
         try:
             await self.app(scope, receive, send)
         finally:
-            context.detach(token)
+            if token is not None:
+                context.detach(token)
             _begun_trace_id.reset(begun)
 
-    def _context(self) -> Context:
+    def _caller(self) -> Context | None:
         ids = current_ids.get()
         if ids.trace is None:
-            carrier = {} if ids.traceparent is None else {"traceparent": ids.traceparent}
-            return TraceContextTextMapPropagator().extract(carrier, Context())
+            if ids.traceparent is None:
+                return None
+            return TraceContextTextMapPropagator().extract({"traceparent": ids.traceparent}, Context())
         if ids.trace.parent_id is None:
-            return Context()
+            return None
         flags = TraceFlags(TraceFlags.SAMPLED if ids.trace.sampled else TraceFlags.DEFAULT)
         parent = SpanContext(ids.trace.trace_id, ids.trace.parent_id, is_remote=True, trace_flags=flags)
         return trace.set_span_in_context(NonRecordingSpan(parent), Context())

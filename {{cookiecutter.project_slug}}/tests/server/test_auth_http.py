@@ -114,6 +114,31 @@ def test_keys_that_change_hands(issuer: Any, start: Start) -> None:
         eventually(lambda: call(server, old), 401)
 
 
+def test_a_token_found_good_before_ends_with_its_time_and_with_its_key(issuer: Any, start: Start) -> None:
+    with start(**issuer.environment("jwt", AUTH_JWKS_MAX_AGE="1", AUTH_JWKS_GRACE="60")) as server:
+        brief = issuer.sign(issuer.claims("jwt", exp=int(time.time()) + 2))
+        lasting = issuer.sign(issuer.claims("jwt"))
+        assert [call(server, token).status for token in (brief, lasting, brief, lasting)] == [200] * 4
+        eventually(lambda: call(server, brief), 401)
+        assert call(server, lasting).status == 200
+        issuer.keys = [issuer.spare.jwk()]
+        eventually(lambda: call(server, lasting), 401)
+
+
+def test_only_so_many_tokens_are_remembered(package: Callable[[str], Any]) -> None:
+    verifier = package("auth.verifier")
+    key = verifier.KeyVerifier(None)
+    access = {"client_id": "c", "scopes": [], "claims": {"exp": time.time() + 60}}
+    for number in range(verifier.REMEMBERED_TOKENS + 1):
+        key.remember(f"token-{number}", verifier.AccessToken(token=f"token-{number}", **access))
+    assert key.known("token-0") is None
+    assert key.known("token-1").token == "token-1"
+    assert key.known(f"token-{verifier.REMEMBERED_TOKENS}") is not None
+    access["claims"] = {"exp": time.time() - 0.001}
+    key.remember("over", verifier.AccessToken(token="over", **access))
+    assert key.known("over") is None
+
+
 def test_another_algorithm(issuer: Any, start: Start) -> None:
     key = issuer.EcKey("curve")
     issuer.keys.append(key.jwk())

@@ -149,7 +149,9 @@ def test_whatever_is_written_is_a_json_line(start: Start, program: str) -> None:
     assert crash["error"] == "ZeroDivisionError: division by zero"
     assert "Traceback" in crash["exception"]
     assert any(line["event"] == "own debug" for line in lines)
-    assert {"uvicorn.error", "uvicorn.access"} <= by_logger.keys()
+    assert "uvicorn.error" in by_logger
+    served = next(line for line in lines if line["event"] == "request.served")
+    assert (served["level"], served["path"], served["status"]) == ("debug", "/mcp", 200)
 
 
 @pytest.mark.parametrize("stateful", ["false", "true"])
@@ -198,10 +200,14 @@ def test_only_requests_that_failed_are_told_of_and_health_checks_never(start: St
     with start() as server:
         server.request("GET", "/health")
         call(server, "simpleadd", {"a": 1, "b": 2})
-        server.request("GET", "/nothing")
-        requests = [line["event"] for line in lines_of(server) if line["logger"] == "uvicorn.access"]
-    assert len(requests) == 1
-    assert "GET /nothing" in requests[0]
+        server.request("GET", f"/nothing?access_token={SECRET}", headers={"X-Amzn-Trace-Id": f"Root={TRACE}"})
+        requests = [line for line in lines_of(server) if line["event"].startswith("request.")]
+    (request,) = requests
+    assert (request["event"], request["level"]) == ("request.failed", "warning")
+    assert (request["method"], request["path"], request["status"]) == ("GET", "/nothing", 404)
+    assert request["trace_id"] == TRACE
+    assert request["duration_ms"] >= 0
+    assert SECRET not in json.dumps(request)
 
 
 def test_a_server_that_cannot_start_says_so_in_json(command: Any, package: Callable[[str], Any]) -> None:

@@ -180,6 +180,32 @@ def test_the_ratio_decides_for_traces_that_begin_here(start: Start, sink: Sink) 
     assert {span["traceId"][16:] for span in sink.spans()} == {"0000000000000001", "7fffffffffffff00"}
 
 
+def test_a_trace_that_is_not_kept_is_in_the_log_but_nothing_of_it_is_sent(start: Start, sink: Sink) -> None:
+    settings = {"TRACES_ENDPOINT": sink.url, "TRACES_SAMPLE_RATIO": "0", "KNOWLEDGE_BASE_ID": "ABCDEFGHIJ"}
+    with start(**settings, **AWS, AWS_ENDPOINT_URL=sink.url) as server:
+        server.rpc("tools/call", SEARCH, X_Amzn_Trace_Id=f"Root={ROOT}")
+        server.rpc("tools/call", SEARCH)
+        server.rpc("tools/call", SEARCH, traceparent=f"00-{ROOT_HEX}-{PARENT}-00")
+        lines = [json.loads(line) for line in server.stop()]
+    first, second, third = (line["trace_id"] for line in lines if line["event"] == "tool.succeeded")
+    assert first == third == ROOT
+    assert second not in {None, ROOT}
+    # The AWS calls below were made, and began no trace of their own.
+    assert sum(path != "/v1/traces" for path, _, _ in sink.requests) == 3
+    assert sink.spans() == []
+
+
+def test_a_caller_named_in_the_envelope_alone_is_the_parent(start: Start, sink: Sink) -> None:
+    with start(TRACES_ENDPOINT=sink.url, TRACES_SAMPLE_RATIO="0") as server:
+        meta = {"traceparent": f"00-{ROOT_HEX}-{PARENT}-01"}
+        server.rpc(
+            "tools/call", {**CALL, "_meta": meta}, X_Amzn_Trace_Id="Root=1-67891233-00000000000000000000beef"
+        )
+        server.stop()
+    (span,) = sink.spans()
+    assert (span["traceId"], span["parentSpanId"]) == (ROOT_HEX, PARENT)
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_an_endpoint_that_fails_costs_one_log_line_and_no_call(
     start: Start, sink: Sink, reachable: bool

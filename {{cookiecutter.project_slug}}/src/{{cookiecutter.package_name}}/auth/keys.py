@@ -30,7 +30,7 @@ KEY_CLASSES: dict[str, type[jwk.RSAKey | jwk.ECKey | jwk.OKPKey]] = {
 }
 PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y"), "OKP": ("kty", "crv", "x")}
 
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 Key = TypeVar("Key")
 
 

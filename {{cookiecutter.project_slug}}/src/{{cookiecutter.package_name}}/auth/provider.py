@@ -16,7 +16,7 @@ from ..settings import Settings
 from .keys import KeysUnavailableError
 from .verifier import BearerVerifier
 
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class Guarded(AuthProvider):

@@ -1,6 +1,7 @@
 """Judge a bearer token: signature, issuer and audience are FastMCP's to check, the rest is checked here."""
 
 import base64
+import hashlib
 import json
 import logging
 import math
@@ -22,16 +23,46 @@ COMPACT = re.compile(r"([\w-]+)\.[\w-]+\.[\w-]+", re.ASCII)
 TOKEN_TYPES = ("jwt", "at+jwt", "application/at+jwt")
 # How far the issuer's clock may be ahead of this one's.
 CLOCK_SKEW_SECONDS = 60
+# For each key of the issuer; a token's contents take about two kilobytes.
+REMEMBERED_TOKENS = 1024
 # Only ID tokens (OpenID Connect Core, 3.3.2.11) and security events such as logout (RFC 8417) have these.
 FOREIGN_CLAIMS = ("at_hash", "c_hash", "s_hash", "events")
 # Keycloak's claim for what a token is for.
 FOREIGN_TYPES = ("id", "refresh", "offline", "logout")
 
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class RefusedError(Exception):
     """A token is no good; the message says why in words of this module alone and may be logged."""
+
+
+class KeyVerifier:
+    """What one key has signed, with the tokens found good remembered until they expire.
+
+    Agents send the same token with every call, and to judge one takes as long as half a call. A key that the
+    issuer withdraws takes what it has signed with it.
+    """
+
+    def __init__(self, verifier: JWTVerifier) -> None:
+        self.verifier = verifier
+        self._good: dict[bytes, AccessToken] = {}
+
+    def known(self, token: str) -> AccessToken | None:
+        """Return the contents of a token found good before, or None."""
+        digest = _digest(token)
+        access = self._good.get(digest)
+        # JWTVerifier's own rule for `exp`, in whole or broken seconds.
+        if access is not None and access.claims["exp"] < time.time():
+            del self._good[digest]
+            return None
+        return access
+
+    def remember(self, token: str, access: AccessToken) -> None:
+        """Keep what a good token holds; the oldest one makes room."""
+        if len(self._good) >= REMEMBERED_TOKENS:
+            del self._good[next(iter(self._good))]
+        self._good[_digest(token)] = access
 
 
 class BearerVerifier(TokenVerifier):
@@ -59,12 +90,14 @@ class BearerVerifier(TokenVerifier):
             grace=settings.auth_jwks_grace,
         )
 
-    def _with_key(self, pem: str) -> JWTVerifier:
-        return JWTVerifier(
-            public_key=pem,
-            issuer=self._settings.auth_issuer,
-            audience=list(self._settings.auth_audience) or None,
-            algorithm=self._settings.auth_algorithm,
+    def _with_key(self, pem: str) -> KeyVerifier:
+        return KeyVerifier(
+            JWTVerifier(
+                public_key=pem,
+                issuer=self._settings.auth_issuer,
+                audience=list(self._settings.auth_audience) or None,
+                algorithm=self._settings.auth_algorithm,
+            )
         )
 
     async def verify_token(self, token: str) -> AccessToken | None:
@@ -86,10 +119,13 @@ class BearerVerifier(TokenVerifier):
         header = _header(token)
         if header.get("alg") != self._settings.auth_algorithm:
             raise RefusedError("another algorithm")
-        verifier = await self.keys.find(header.get("kid"))
-        if verifier is None:
+        key = await self.keys.find(header.get("kid"))
+        if key is None:
             raise RefusedError("the issuer has no such key")
-        access = await verifier.load_access_token(token)
+        known = key.known(token)
+        if known is not None:
+            return known
+        access = await key.verifier.load_access_token(token)
         if access is None:
             raise RefusedError("signature, issuer, audience or expiry")
         claims = access.claims
@@ -98,7 +134,9 @@ class BearerVerifier(TokenVerifier):
             self._check_cognito(claims)
         else:
             self._check_jwt(claims)
-        return access.model_copy(update={"scopes": _scopes(claims)})
+        access = access.model_copy(update={"scopes": _scopes(claims)})
+        key.remember(token, access)
+        return access
 
     def _check_jwt(self, claims: Mapping[str, Any]) -> None:
         if not self._settings.auth_audience:
@@ -122,6 +160,11 @@ class BearerVerifier(TokenVerifier):
             audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
             if self._settings.auth_resource_url not in audience:
                 raise RefusedError("another audience")
+
+
+def _digest(token: str) -> bytes:
+    # A dump of the memory shall hold no more tokens than it has to.
+    return hashlib.sha256(token.encode()).digest()
 
 
 def _header(token: str) -> dict[str, Any]:

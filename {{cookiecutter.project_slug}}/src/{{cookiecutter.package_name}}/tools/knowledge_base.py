@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from ..settings import Settings
 
-logger = structlog.stdlib.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30

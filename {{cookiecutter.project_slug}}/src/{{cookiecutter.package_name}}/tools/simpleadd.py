@@ -32,4 +32,4 @@ def simpleadd(
 def register(server: FastMCP[None], _settings: Settings) -> None:
     """Add the tool to the server."""
     hints = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    server.tool(annotations=hints)(simpleadd)
+    server.tool(annotations=hints, run_in_thread=False)(simpleadd)
