@@ -34,6 +34,10 @@ test-container: $(VENV)/ready ## Build the image and run it as Fargate does; nee
 test-network: $(VENV)/ready ## Call and replace tasks behind haproxy; needs Linux, root, haproxy, iproute2
 	$(BIN)/python -m pytest tests/network $(PYTEST_ARGS)
 
+.PHONY: conformance
+conformance: $(VENV)/ready .cache/npm/conformance/ready ## Run the official MCP conformance suite against a generated server
+	$(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: $(VENV)/ready ## Check style and types
 	$(BIN)/ruff check .
@@ -59,7 +63,7 @@ taskcat-local: $(VENV)/ready $(TASKCAT_VENV)/ready ## Test the default project w
 	$(BIN)/python -m tests.taskcat --local
 
 .PHONY: requirements
-requirements: $(VENV)/ready ## Resolve every requirements file anew
+requirements: $(VENV)/ready $(NODE_VENV)/ready ## Resolve every requirements file anew
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/uv.in -o requirements/uv.txt
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/dev.in -o requirements/dev.txt
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal requirements/node.in -o requirements/node.txt
@@ -67,6 +71,7 @@ requirements: $(VENV)/ready ## Resolve every requirements file anew
 	cd '{{cookiecutter.project_slug}}' && for name in requirements requirements-dev; do \
 	  ../$(BIN)/uv pip compile $(COMPILE) --python-version 3.11 --universal $$name.in -o $$name.txt; done
 	$(BIN)/uv pip compile $(COMPILE) --python-version 3.13 --universal custom_resources/requirements.in -o custom_resources/requirements.txt
+	cd tests/conformance && PATH="$(CURDIR)/$(NODE_VENV)/bin:$$PATH" npm update --package-lock-only --omit-lockfile-registry-resolved
 COMPILE := --quiet --upgrade --generate-hashes --no-header --no-annotate
 
 .PHONY: clean
@@ -86,6 +91,11 @@ $(VENV)/ready: requirements/uv.txt requirements/dev.txt
 $(TASKCAT_VENV)/ready: requirements/taskcat.txt $(VENV)/ready
 	@test -x $(TASKCAT_VENV)/bin/python || $(PYTHON) -m venv $(TASKCAT_VENV)
 	@$(BIN)/uv pip sync --quiet --python $(TASKCAT_VENV)/bin/python --require-hashes requirements/taskcat.txt
+	@touch $@
+
+.cache/npm/conformance/ready: tests/conformance/package-lock.json $(NODE_VENV)/ready
+	@mkdir -p $(@D) && cp tests/conformance/package*.json $(@D)
+	@PATH="$(CURDIR)/$(NODE_VENV)/bin:$$PATH" npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
 $(NODE_VENV)/ready: requirements/node.txt $(VENV)/ready

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cookiecutter.main import cookiecutter
 
+from tests.baking import ROOT, bake
 from tests.infrastructure.cloudformation import Templates, load_templates, resources
 
 from . import caller, machine
@@ -16,7 +16,6 @@ from .engine import AS_ON_FARGATE, Container, Engine, missing_packages
 from .images import base_image, project_image
 from .network import TASK_ADDRESS, Cable, cable
 
-ROOT = Path(__file__).parents[2]
 URL = f"http://{TASK_ADDRESS}:8080"
 # Longer than any start is allowed to take: a server that comes late fails where its time is checked.
 START_TIMEOUT_SECONDS = 90
@@ -43,7 +42,6 @@ PLANTED = (
 )
 
 Run = Callable[..., Container]
-FIGURES = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(scope="session")
@@ -60,10 +58,7 @@ def engine() -> Engine:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a generated project in which secrets and tests lie where they shouldn't."""
-    home = tmp_path_factory.mktemp("home")
-    config = home / "cookiecutter.yaml"
-    config.write_text(f"cookiecutters_dir: {home / 'templates'}\nreplay_dir: {home / 'replay'}\n")
-    made = Path(cookiecutter(str(ROOT), no_input=True, output_dir=str(home / "out"), config_file=str(config)))
+    made = bake(tmp_path_factory.mktemp("home"))
     for name in PLANTED:
         path = made / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,20 +146,3 @@ def wait_until_healthy(container: Container, ends: Cable) -> float:
     answer = caller.call(ends.caller, START_TIMEOUT_SECONDS, url=f"{URL}/health")
     assert answer.get("status") == 200, f"{answer}\n{container.output()}"
     return float(answer["at"])
-
-
-@pytest.fixture(scope="session")
-def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Return a function for figures that are printed at the end of the run, passed or not."""
-    return request.config.stash.setdefault(FIGURES, []).append
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
-) -> None:
-    """Print the measured figures."""
-    figures = config.stash.get(FIGURES, [])
-    if figures:
-        terminalreporter.section("measured")
-    for figure in figures:
-        terminalreporter.write_line(figure)

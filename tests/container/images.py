@@ -15,8 +15,13 @@ from pathlib import Path
 from .engine import Engine
 
 LAYOUT = Path(__file__).with_name("official_layout.sh")
-SUITE = "trixie"
-PYTHON_VERSION = "3.13"
+# Debian's releases and their Pythons: that of the official slim images, and that with the oldest Python which
+# the server runs on.
+PYTHON_VERSIONS = {"trixie": "3.13", "bookworm": "3.11"}
+SUITE = os.environ.get("BASE_SUITE") or "trixie"
+if SUITE not in PYTHON_VERSIONS:
+    raise ValueError(f"BASE_SUITE={SUITE} is not among {', '.join(PYTHON_VERSIONS)}")
+PYTHON_VERSION = PYTHON_VERSIONS[SUITE]
 # The first three are what the official image adds to a minimal Debian.
 BASE_PACKAGES = (
     "ca-certificates",

@@ -27,6 +27,12 @@ def attributes(entries: list[dict[str, Any]], conditions: Mapping[str, bool]) ->
     return found
 
 
+def idle_timeout(templates: Templates) -> int:
+    """Return the seconds after which a connection that carries nothing is closed."""
+    ((_, balancer),) = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::LoadBalancer").items()
+    return int(attributes(balancer["LoadBalancerAttributes"], {})["idle_timeout.timeout_seconds"])
+
+
 def haproxy_configuration(
     templates: Templates,
     targets: list[str],
@@ -37,12 +43,10 @@ def haproxy_configuration(
     sticky: bool | None = None,
 ) -> str:
     """Return haproxy.cfg; `idle_seconds` and `sticky` replace what the template says."""
-    ((_, balancer),) = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::LoadBalancer").items()
     ((_, group),) = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::TargetGroup").items()
-    idle = attributes(balancer["LoadBalancerAttributes"], {})["idle_timeout.timeout_seconds"]
     of_group = attributes(group["TargetGroupAttributes"], {"IsStateful": stateful})
     sticks = of_group["stickiness.enabled"] == "true" if sticky is None else sticky
-    seconds = idle if idle_seconds is None else idle_seconds
+    seconds = idle_timeout(templates) if idle_seconds is None else idle_seconds
     lifetime = of_group["stickiness.lb_cookie.duration_seconds"]
     lines = [
         "defaults",

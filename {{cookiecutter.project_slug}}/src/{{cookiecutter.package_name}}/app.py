@@ -9,7 +9,7 @@ from ._distribution import this_distribution
 from .auth_settings import MCP_PATH
 from .guards import add_guards
 from .health import HEALTH_PATH, health
-from .middleware import AcceptAnything, ServeInPlace
+from .middleware import AcceptAnything, ServeInPlace, TrimHeaders
 from .request_ids import KeepRequestIds
 from .request_log import LogRequests
 from .server import DereferenceListings, Server
@@ -58,4 +58,5 @@ def build_app(settings: Settings) -> Starlette:
         fastmcp.settings.telemetry_mode = "propagation_only"
     app.add_middleware(LogRequests, every_request=settings.log_level == "DEBUG")
     app.add_middleware(KeepRequestIds)
+    app.add_middleware(TrimHeaders)
     return app

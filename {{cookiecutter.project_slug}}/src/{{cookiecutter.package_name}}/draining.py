@@ -58,7 +58,9 @@ class DrainingServer(uvicorn.Server):
         self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
         for connection in list(self.server_state.connections):
             cycle = getattr(connection, "cycle", None)
-            if cycle is not None and not cycle.response_complete:
+            # Those whose answer has begun stay open a while after it: their headers promised that, so a load
+            # balancer sends its next request there the moment the last chunk is in.
+            if cycle is not None and not cycle.response_started:
                 connection.shutdown()
         logger.info("Draining", extra={"connections": len(self.server_state.connections)})
         while self.server_state.connections and time.monotonic() < asked + LINGER_SECONDS:

@@ -33,3 +33,19 @@ class AcceptAnything:
         if scope["type"] == "http" and not any(name == b"accept" for name, _ in scope["headers"]):
             scope = {**scope, "headers": [*scope["headers"], (b"accept", b"*/*")]}
         await self.app(scope, receive, send)
+
+
+class TrimHeaders:
+    """Drop white space at the end of header values, which is no part of them: RFC 9110, section 5.5.
+
+    httptools leaves it, so `Mcp-Name: simpleadd ` would name another tool than the body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Trim them where there is something to trim."""
+        if scope["type"] == "http" and any(value.endswith((b" ", b"\t")) for _, value in scope["headers"]):
+            scope = {**scope, "headers": [(name, value.rstrip(b" \t")) for name, value in scope["headers"]]}
+        await self.app(scope, receive, send)

@@ -139,6 +139,19 @@ def test_a_call_in_flight_in_a_session_finishes_and_its_standing_stream_ends_cle
     assert not [line for line in lines if "without completing response" in line or "Traceback" in line]
 
 
+def test_a_session_s_stream_outlives_the_library_s_own_watch_for_the_signal(begin: Start) -> None:
+    """sse-starlette asks every half second whether uvicorn is to exit, and then ends every stream."""
+    with begin(MCP_STATEFUL="true") as server:
+        call = Call(server, "report", {"seconds": 2.4}, **session(server))
+        time.sleep(0.6)
+        terminate(server)
+        status, headers, body = call.finish()
+        assert (status, headers["content-type"]) == (200, "text/event-stream")
+        assert body.count(b"notifications/progress") == 3
+        assert b'"reported"' in body
+        assert server.process.wait(timeout=5) == 0
+
+
 def test_standing_streams_alone_hold_nothing_up(begin: Start) -> None:
     with begin(MCP_STATEFUL="true") as server, contextlib.ExitStack() as stack:
         streams = [stack.enter_context(standing_stream(server, session(server))) for _ in range(20)]
@@ -167,6 +180,22 @@ def test_nothing_new_is_accepted_but_an_open_connection_is_served_once_more(begi
             assert answer.getheader("connection") == "close"
             answer.read()
         assert call.finish()[0] == 200
+        assert server.process.wait(timeout=5) == 0
+
+
+def test_a_connection_whose_stream_ends_in_the_drain_is_served_once_more(begin: Start) -> None:
+    """A load balancer sends the next request the moment the last chunk is in; closed, it would be a 502."""
+    with begin() as server:
+        call = Call(server, "report", {"seconds": 0.9})
+        time.sleep(0.6)
+        asked = terminate(server)
+        _, headers, _ = call.finish()
+        assert headers["content-type"] == "text/event-stream"
+        assert time.monotonic() - asked < 1, "the stream outlasted what is tested here"
+        call.connection.request("GET", "/health")
+        answer = call.connection.getresponse()
+        assert (answer.status, answer.getheader("connection")) == (200, "close")
+        answer.read()
         assert server.process.wait(timeout=5) == 0
 
 

@@ -300,6 +300,17 @@ def test_headers_are_checked_against_a_tool_added_while_the_server_runs(stateles
         assert (wrong.status, wrong.json()["error"]["code"]) == (400, -32020)
 
 
+def test_white_space_around_a_header_is_no_part_of_it(stateless: Any) -> None:
+    called = modern(
+        stateless,
+        "tools/call",
+        {"name": "simpleadd", "arguments": {"a": 1, "b": 2}},
+        Mcp_Name="\t simpleadd \t",
+    )
+    assert called.status == 200
+    assert text(called.json()) == "3"
+
+
 def test_a_server_whose_names_depend_on_transforms_keeps_the_library_s_own_lookup(
     package: Callable[[str], Any],
 ) -> None:
