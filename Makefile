@@ -5,6 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 TASKCAT_VENV := .taskcat-venv
 NODE_VENV := .node-venv
+BENCHMARK_NPM := .cache/npm/benchmarks
+BENCHMARK_ARGS ?=
+ONLY ?=
+SERVER ?= generated
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
@@ -37,6 +41,14 @@ test-network: $(VENV)/ready ## Call and replace tasks behind haproxy; needs Linu
 .PHONY: conformance
 conformance: $(VENV)/ready .cache/npm/conformance/ready ## Run the official MCP conformance suite against a generated server
 	$(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+
+.PHONY: benchmark
+benchmark: $(VENV)/ready $(BENCHMARK_NPM)/ready ## Measure the server beside others; ONLY=calls for one part, RECORD=1 to keep it
+	@$(BIN)/python -m benchmarks $(addprefix --only ,$(ONLY)) $(if $(RECORD),--record) $(BENCHMARK_ARGS)
+
+.PHONY: profile
+profile: $(VENV)/ready ## Show where the server's processor time goes under load; SERVER=defaults or lowlevel for others
+	@$(BIN)/python -m benchmarks --profile $(SERVER)
 
 .PHONY: lint
 lint: $(VENV)/ready ## Check style and types
@@ -101,4 +113,11 @@ $(TASKCAT_VENV)/ready: requirements/taskcat.txt $(VENV)/ready
 $(NODE_VENV)/ready: requirements/node.txt $(VENV)/ready
 	@test -x $(NODE_VENV)/bin/python || $(PYTHON) -m venv $(NODE_VENV)
 	@$(BIN)/uv pip sync --quiet --python $(NODE_VENV)/bin/python --require-hashes requirements/node.txt
+	@touch $@
+
+# Outside of the tree: Node finds packages beside the module that imports them.
+$(BENCHMARK_NPM)/ready: $(addprefix benchmarks/typescript/,package.json package-lock.json server.mjs) $(NODE_VENV)/ready
+	@mkdir -p $(@D)
+	@cp $(filter benchmarks/%,$^) $(@D)
+	@cd $(@D) && PATH=$(CURDIR)/$(NODE_VENV)/bin:$$PATH npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@

@@ -1,0 +1,1 @@
+"""How fast the generated server is, as ratios to its yardsticks measured in the same run."""
