@@ -11,6 +11,7 @@ ONLY ?=
 SERVER ?= generated
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+FAULT_SEQUENCES ?= 2000
 
 .DEFAULT_GOAL := help
 
@@ -29,6 +30,14 @@ demo-down: $(VENV)/ready ## Tear down what `make demo KEEP=1` left up
 .PHONY: test
 test: lint $(TASKCAT_VENV)/ready ## Run every automatic check
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+.PHONY: test-faults
+test-faults: $(VENV)/ready ## Put every custom resource through thousands of failing sequences; FAULT_SEQUENCES=2000
+	FAULT_SEQUENCES=$(FAULT_SEQUENCES) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/custom_resources/faults $(PYTEST_ARGS)
+
+.PHONY: test-mutants
+test-mutants: $(VENV)/ready ## Break the custom resources in many ways and see their tests notice
+	$(BIN)/python -m tests.custom_resources.mutation --workers $(PYTEST_WORKERS)
 
 .PHONY: test-container
 test-container: $(VENV)/ready ## Build the image and run it as Fargate does; needs Linux, root, buildah, podman
@@ -61,6 +70,14 @@ lint: $(VENV)/ready ## Check style and types
 format: $(VENV)/ready ## Rewrite sources in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: reference
+reference: $(VENV)/ready ## Write the custom resources' reference pages from their code and the templates
+	$(BIN)/python -m tests.custom_resources.reference
+
+.PHONY: bench-functions
+bench-functions: $(VENV)/ready ## Measure the functions' start, and what registration adds to the service's own time
+	$(BIN)/python -m benchmarks.functions
 
 .PHONY: local-cloud
 local-cloud: $(VENV)/ready ## Start the local cloud alone and print what to export

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from custom_resources.aws import error_code, error_message
 from custom_resources.errors import ResourceError
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
-from custom_resources.properties import Raw, choice, required_text, text
+from custom_resources.properties import Raw, Update, choice, required_text, text
 from custom_resources.waiting import poll
 
 if TYPE_CHECKING:
@@ -37,17 +37,55 @@ RUNNER_PREFIX = "[Container]"
 class ContainerImageProperties:
     """Properties of `Custom::ContainerImage`."""
 
-    build_project: str = text(r"[A-Za-z0-9][A-Za-z0-9\-_]{1,254}", "the name of a CodeBuild project")
-    repository_name: str = text(r"[a-z0-9][a-z0-9._/\-]{1,255}", "the name of an ECR repository")
-    source_bucket: str = text(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", "the name of an S3 bucket")
-    source_key: str = text(r"[^\s].{0,1023}", "the key of the zipped source in the bucket")
-    architecture: str = choice("ARM64", "X86_64")
+    build_project: str = text(
+        r"[A-Za-z0-9][A-Za-z0-9\-_]{1,254}",
+        "the name of a CodeBuild project",
+        description="Project that builds the source and pushes the image with the tag `$IMAGE_TAG`.",
+    )
+    repository_name: str = text(
+        r"[a-z0-9][a-z0-9._/\-]{1,255}",
+        "the name of an ECR repository",
+        description="Repository the project pushes to.",
+        update=Update.REPLACEMENT,
+    )
+    source_bucket: str = text(
+        r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]",
+        "the name of an S3 bucket",
+        description="Bucket of the zipped source.",
+    )
+    source_key: str = text(
+        r"[^\s].{0,1023}",
+        "the key of the zipped source in the bucket",
+        description="Key of the zipped source. Other bytes make another tag, and so a build.",
+    )
+    architecture: str = choice(
+        "ARM64", "X86_64", description="Architecture of the image; must be the project's."
+    )
 
 
 class ContainerImage(Resource[ContainerImageProperties]):
-    """Sees to it that the image of a source is in the repository."""
+    """Sees to it that the image of a zipped source is in the repository: built unless it is there already.
+
+    The tag is the first 16 hexadecimal digits of the SHA-256 of the source's bytes, with `-arm64` or
+    `-x86_64`. A build that outlasts the function is stopped.
+    """
 
     model = ContainerImageProperties
+    attributes = {  # noqa: RUF012 - ClassVar in the base
+        "ImageUri": "The image by digest: `<registry>/<repository>@sha256:…`.",
+        "ImageDigest": "Its digest, `sha256:…`.",
+        "ImageTag": "Its tag.",
+    }
+    failures = {  # noqa: RUF012
+        "the source can't be read": "check bucket, key and the function's permission",
+        "ended FAILED in phase …": (
+            "the build's last lines follow; the whole log is in the project's log group"
+        ),
+        "took longer than the function may run": (
+            "a bigger compute type, a smaller build, or a longer `Timeout` of the function"
+        ),
+        "pushed no …": "the buildspec must push `$IMAGE_TAG` to this repository",
+    }
 
     @staticmethod
     def identify(raw: Raw) -> str:

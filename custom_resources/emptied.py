@@ -11,7 +11,7 @@ from typing import Any
 from custom_resources.aws import error_code
 from custom_resources.errors import PropertyError, ResourceError
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
-from custom_resources.properties import Raw, required_text, text
+from custom_resources.properties import Raw, Update, required_text, text
 from custom_resources.waiting import poll
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,20 @@ SHOWN_FAILURES = 2
 class EmptiedProperties:
     """Properties of `Custom::Emptied`: exactly one of the two names."""
 
-    bucket_name: str = text(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]", "the name of an S3 bucket", default="")
-    repository_name: str = text(r"[a-z0-9][a-z0-9._/\-]{1,255}", "the name of an ECR repository", default="")
+    bucket_name: str = text(
+        r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]",
+        "the name of an S3 bucket",
+        default="",
+        description="Bucket to empty of all object versions. Either this or `RepositoryName`.",
+        update=Update.REPLACEMENT,
+    )
+    repository_name: str = text(
+        r"[a-z0-9][a-z0-9._/\-]{1,255}",
+        "the name of an ECR repository",
+        default="",
+        description="Repository to empty of all images. Either this or `BucketName`.",
+        update=Update.REPLACEMENT,
+    )
 
     def __post_init__(self) -> None:
         """Refuse both and neither."""
@@ -36,9 +48,17 @@ class EmptiedProperties:
 
 
 class Emptied(Resource[EmptiedProperties]):
-    """Does nothing until its Delete."""
+    """Empties a bucket or an image repository on Delete: CloudFormation can't delete either with contents.
+
+    The `Ref` to the bucket makes this resource depend on it, so that it goes, and empties, first. Whatever
+    writes to the bucket must depend on this resource, so that it stops before.
+    """
 
     model = EmptiedProperties
+    failures = {  # noqa: RUF012 - ClassVar in the base
+        "… objects can't be deleted": "look for object lock, or a bucket policy that denies it",
+        "isn't empty yet": "stop what writes to it, and delete the stack again",
+    }
 
     @staticmethod
     def identify(raw: Raw) -> str:

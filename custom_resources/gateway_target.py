@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from custom_resources.errors import DeadlineReached, PropertyError, ResourceError
+from custom_resources.issuers import IssuerError
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
-from custom_resources.mcp_probe import ProbeError, list_tools
+from custom_resources.mcp_probe import ProbeError, Sign, bearer, list_tools
 from custom_resources.ownership import Owner
-from custom_resources.properties import Raw, choice, json_list, required_text, text
+from custom_resources.properties import Raw, Update, choice, json_list, required_text, text
 from custom_resources.targets import PENDING_AUTH, GatewayMissing, Target, Targets
+from custom_resources.tokens import TokenSource, bearer_token
 from custom_resources.waiting import Deadline, poll
 
 logger = logging.getLogger(__name__)
@@ -39,33 +41,89 @@ LONGEST_TOOL_NAME = 64
 # What a target without credentials is reported with, as the response must name one.
 NO_CREDENTIALS: tuple[list[Any], ...] = ([], [{"credentialProviderType": "GATEWAY_IAM_ROLE"}])
 UNKNOWN = "unknown"
+LONGEST_CHALLENGE = 80
 
 
 @dataclass(frozen=True)
 class GatewayTargetProperties:
     """Properties of `Custom::GatewayTarget`."""
 
-    gateway_identifier: str = text(GATEWAY_PATTERN, "a gateway's id (not its ARN), such as tools-a1b2c3d4e5")
-    name: str = text(NAME_PATTERN, "1 to 100 letters, digits and single hyphens (no underscores)")
+    gateway_identifier: str = text(
+        GATEWAY_PATTERN,
+        "a gateway's id (not its ARN), such as tools-a1b2c3d4e5",
+        description="Id of the gateway.",
+        update=Update.REPLACEMENT,
+    )
+    name: str = text(
+        NAME_PATTERN,
+        "1 to 100 letters, digits and single hyphens (no underscores)",
+        description="Name of the target. Clients see tools as `<Name>___<tool>`; many take 64 characters.",
+        update=Update.REPLACEMENT,
+    )
     endpoint: str = text(
         r"https://[^\s/?#@]+(/[^\s#]*)?",
         "an https:// address without user name or fragment, such as https://host/mcp",
         secret=True,
+        description="Address of the server's MCP path, registered as it is.",
     )
-    # Only its change matters: a new image makes an Update, and every Update synchronises.
-    image_digest: str = text(r"\S{0,300}", "an image digest", default="")
-    listing_mode: str = choice("DEFAULT", "DYNAMIC", default="DEFAULT")
+    image_digest: str = text(
+        r"\S{0,300}",
+        "an image digest",
+        default="",
+        description=(
+            "Digest of the server's image. Only its change matters: it makes an Update, "
+            "and every Update synchronises the tools."
+        ),
+    )
+    listing_mode: str = choice(
+        "DEFAULT",
+        "DYNAMIC",
+        default="DEFAULT",
+        description=(
+            "With `DEFAULT` the gateway keeps the tools it read, with `DYNAMIC` it asks the server each time."
+        ),
+    )
     credential_provider_configurations: tuple[dict[str, Any], ...] = json_list(
-        "a list of one object with credentialProviderType, as CreateGatewayTarget takes it"
+        "a list of one object with credentialProviderType, as CreateGatewayTarget takes it",
+        at_most=1,
+        description="How the gateway proves itself to the server, as CreateGatewayTarget takes it.",
+    )
+    discovery_url: str = text(
+        r"(https://[^\s?#@]+/\.well-known/openid-configuration)?",
+        "an https:// address that ends in /.well-known/openid-configuration",
+        default="",
+        description=(
+            "Discovery document of the issuer that the OAuth credential provider has. With it and "
+            "`ClientSecretArn` the probe shows a token such as the gateway's."
+        ),
+    )
+    client_secret_arn: str = text(
+        r"(arn:[\w-]+:secretsmanager:\S{1,1900})?",
+        "the ARN of a secret",
+        default="",
+        description="Secret with the provider's client, as JSON with `client_id` and `client_secret`.",
     )
 
     def __post_init__(self) -> None:
-        """Refuse more than one credential provider."""
-        if len(self.credential_provider_configurations) > 1:
+        """Refuse half of what a token takes."""
+        if bool(self.discovery_url) != bool(self.client_secret_arn):
+            missing = "ClientSecretArn" if self.discovery_url else "DiscoveryUrl"
             raise PropertyError(
-                "Property CredentialProviderConfigurations: has "
-                f"{len(self.credential_provider_configurations)} entries; expected at most one"
+                f"Property {missing}: is missing; a token takes DiscoveryUrl and ClientSecretArn"
             )
+
+    @property
+    def token_source(self) -> TokenSource | None:
+        """Where a token such as the gateway's comes from; None where it shows none, or that isn't said."""
+        if not self.discovery_url:
+            return None
+        for configuration in self.credential_provider_configurations:
+            provider = configuration.get("credentialProvider", {}).get("oauthCredentialProvider")
+            if provider is not None:
+                scopes = tuple(provider.get("scopes", ()))
+                parameters = provider.get("customParameters", {})
+                return TokenSource(self.discovery_url, self.client_secret_arn, scopes, parameters)
+        return None
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -106,9 +164,42 @@ class GatewayTargetProperties:
 
 
 class GatewayTarget(Resource[GatewayTargetProperties]):
-    """Keeps one target of one gateway."""
+    """Registers an MCP server as a target of an AgentCore gateway, and keeps its tools in step with it.
+
+    `AWS::BedrockAgentCore::GatewayTarget` exists. This type adds: a probe of the endpoint before anything is
+    made, a synchronisation on every Update (a new image changes tools without changing a property of the
+    native type), recovery of a FAILED target, adoption of what an interrupted attempt left, and reasons that
+    say what to do.
+
+    The probe is `initialize` of MCP 2025-11-25, `notifications/initialized`, and `tools/list` to the last
+    page. It is repeated for up to a third of the function's time, 300 seconds at most. Where the gateway
+    shows a token, the probe gets one of the same client: AgentCore gives its own to the gateway alone.
+
+    The target's description carries a mark made of the stack's id and the logical id. A target without this
+    mark is neither changed nor deleted.
+    """
 
     model = GatewayTargetProperties
+    attributes = {  # noqa: RUF012 - ClassVar in the base
+        "TargetId": "Id of the target.",
+        "TargetName": "Its name.",
+        "ToolCount": "Number of tools the probe saw; `unknown` where the server wants a token it can't get.",
+        "ToolNamesHash": "SHA-256 of the sorted tool names, one a line; `unknown` likewise.",
+        "LastSynchronizedAt": "ISO 8601 time at which the gateway last read the tools.",
+    }
+    failures = {  # noqa: RUF012
+        "the name doesn't resolve": "check the DNS record, or wait for the distribution",
+        "TLS failed": "check that the certificate covers the host name",
+        "no answer in time, the connection failed": "check that tasks run, and the security groups",
+        "answered HTTP 4xx or 5xx": (
+            "what follows in the reason tells: web ACL, path, token, health of the target group"
+        ),
+        "isn't an MCP server": "check the path; something else answers there",
+        "isn't this stack's": "choose another `Name`, or delete the target its owner no longer needs",
+        "PENDING_AUTH": "use a credential provider with the `CLIENT_CREDENTIALS` grant",
+        "FAILED, UNSUCCESSFUL": "the gateway's own `statusReasons` follow",
+        "time ended": "raise the function's `Timeout`, or look why the gateway is slow",
+    }
 
     @staticmethod
     def identify(raw: Raw) -> str:
@@ -171,24 +262,36 @@ class GatewayTarget(Resource[GatewayTargetProperties]):
         return _attributes(target, tools)
 
     def _probe(self, properties: GatewayTargetProperties, work: Deadline) -> tuple[str, ...] | None:
-        """Return the server's tool names; None where it wants the token that only the gateway has."""
+        """Return the server's tool names; None where it wants a token that the probe can't get."""
         self.runtime.doing(f"probing {properties.endpoint.partition('?')[0]}")
         deadline = work.share(PROBE_SHARE, at_most=LONGEST_PROBE)
-        failures: list[ProbeError] = []
+        source = properties.token_source
+        failures: list[ProbeError | IssuerError] = []
+        signs: list[Sign] = []
 
         def attempt() -> tuple[tuple[str, ...] | None] | None:
+            seconds = max(1.0, min(LONGEST_EXCHANGE, deadline.remaining()))
             try:
-                return (
-                    list_tools(properties.endpoint, max(1.0, min(LONGEST_EXCHANGE, deadline.remaining()))),
-                )
+                if source is not None and not signs:
+                    signs.append(bearer(bearer_token(self.runtime, source, seconds)))
+                return (list_tools(properties.endpoint, seconds, *signs),)
+            except IssuerError as error:
+                # The user pool's domain is as young as the stack: it passes, or the deadline ends it.
+                logger.info("Probe: %s", error)
+                failures.append(error)
+                return None
             except ProbeError as error:
                 logger.info("Probe: %s", error)
-                if properties.credential_provider_configurations and error.status in {401, 403}:
+                refused = error.status in {401, 403}
+                if refused and source is None and properties.credential_provider_configurations:
                     return (None,)
-                failures.append(error)
+                if refused and source is not None:
+                    failures.append(_token_refused(error))
+                else:
+                    failures.append(error)
                 latest = failures[-FINAL_ANSWERS:]
-                if len(latest) == FINAL_ANSWERS and all(failure.final for failure in latest):
-                    raise
+                if len(latest) == FINAL_ANSWERS and all(getattr(one, "final", False) for one in latest):
+                    raise failures[-1] from error
                 return None
 
         try:
@@ -334,6 +437,17 @@ def _require_ready(target: Target | None, name: str, action: str) -> Target:
     if target.status != "READY":
         raise ResourceError(f"After {action} it, target {name} is {target.state()}")
     return target
+
+
+def _token_refused(error: ProbeError) -> ProbeError:
+    said = f": {error.challenge[:LONGEST_CHALLENGE]}" if error.challenge else ""
+    return ProbeError(
+        error.cause,
+        f"The server refuses the gateway's token (HTTP {error.status}); compare its AUTH_ settings with the "
+        f"issuer, client and scopes here{said}",
+        status=error.status,
+        final=error.final,
+    )
 
 
 def _pending_auth(target: Target) -> ResourceError:

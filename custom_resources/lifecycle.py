@@ -11,7 +11,7 @@ Promises, each with a test:
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from custom_resources.aws import Clients, is_throttled
@@ -73,9 +73,16 @@ class Runtime:
 
 
 class Resource(ABC, Generic[Model]):
-    """One `Custom::…` type. Methods raise ResourceError with a reason for the stack's events."""
+    """One `Custom::…` type. Methods raise ResourceError with a reason for the stack's events.
+
+    The reference page of a type is made of its class: the docstrings of the class and of its methods,
+    `model`, `attributes` (what `Fn::GetAtt` returns, and what it is) and `failures` (what a reason says,
+    and what to do then).
+    """
 
     model: ClassVar[type[Any]]
+    attributes: ClassVar[Mapping[str, str]] = {}
+    failures: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
@@ -191,9 +198,27 @@ def _dispatch(resource: Resource[Any], request: Request, event: Event) -> Attrib
     properties = parse(resource.model, raw)
     if kind == "Create":
         return resource.create(request, properties)
-    return resource.update(
-        request, properties, _parse_or_none(resource.model, event.get("OldResourceProperties", {}))
-    )
+    previous = _parse_or_none(resource.model, event.get("OldResourceProperties", {}))
+    left_behind = _left_behind(resource, request.physical_resource_id, event)
+    if left_behind:
+        logger.info("An Update that was given up may have made %s", left_behind)
+        resource.delete(replace(request, physical_resource_id=left_behind), previous)
+    return resource.update(request, properties, previous)
+
+
+def _left_behind(resource: Resource[Any], physical_id: str, event: Event) -> str:
+    """Return the id of what a replacement made that CloudFormation got no answer about, else "".
+
+    CloudFormation then rolls back with the id from before that replacement, and nothing but the old
+    properties of this request tells of the other: no Delete will.
+    """
+    if event.get("PhysicalResourceId") != physical_id:
+        return ""
+    try:
+        made = resource.identify(event["OldResourceProperties"])
+    except (PropertyError, LookupError, TypeError, AttributeError):
+        return ""
+    return "" if made == physical_id else made
 
 
 def _parse_or_none(model: type[Model], raw: Raw) -> Model | None:

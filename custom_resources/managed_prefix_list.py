@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from custom_resources.errors import ResourceError
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
-from custom_resources.properties import Raw, required_text, text
+from custom_resources.properties import Raw, Update, required_text, text
 
 logger = logging.getLogger(__name__)
 
@@ -18,14 +18,26 @@ class ManagedPrefixListProperties:
     """Properties of `Custom::ManagedPrefixList`."""
 
     prefix_list_name: str = text(
-        r"com\.amazonaws\.[a-z0-9.\-]{1,200}", "the name of a prefix list managed by AWS"
+        r"com\.amazonaws\.[a-z0-9.\-]{1,200}",
+        "the name of a prefix list managed by AWS",
+        description="Name of the list.",
+        update=Update.REPLACEMENT,
     )
 
 
 class ManagedPrefixList(Resource[ManagedPrefixListProperties]):
-    """Only looks; there is nothing of ours to delete."""
+    """Finds the id that one of AWS's own prefix lists has in the stack's region.
+
+    A security group rule needs the id, and CloudFormation can't look it up by name.
+    """
 
     model = ManagedPrefixListProperties
+    attributes = {"PrefixListId": "Id of the list, `pl-…`."}  # noqa: RUF012 - ClassVar in the base
+    failures = {  # noqa: RUF012
+        "AWS has no managed prefix list …": (
+            "check the name, and that the service has such a list in this region"
+        )
+    }
 
     @staticmethod
     def identify(raw: Raw) -> str:
@@ -33,7 +45,7 @@ class ManagedPrefixList(Resource[ManagedPrefixListProperties]):
         return f"managed-prefix-list|{required_text(raw, 'PrefixListName')}"
 
     def create(self, request: Request, properties: ManagedPrefixListProperties) -> Attributes:  # noqa: ARG002
-        """Return `PrefixListId`."""
+        """Look the list up."""
         name = properties.prefix_list_name
         self.runtime.doing(f"looking up prefix list {name}")
         found = self.runtime.call(

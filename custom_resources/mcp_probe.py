@@ -1,8 +1,9 @@
 """Asks an MCP server for its tools the way an AgentCore gateway does when it indexes a target.
 
 The handshake is the one of MCP 2025-11-25 (`initialize`, `notifications/initialized`, `tools/list` page by
-page), which gateways use also where they speak newer revisions to clients. Only the standard library is used:
-urllib takes HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE from the environment.
+page), which gateways use also where they speak newer revisions to clients. `try_stateless` speaks 2026-07-28,
+which has no handshake: every request names its version and its method in headers and in `_meta`. Only the
+standard library is used: urllib takes HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE from the environment.
 """
 
 import http.client
@@ -10,11 +11,14 @@ import json
 import logging
 import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +27,7 @@ from custom_resources.errors import ResourceError
 logger = logging.getLogger(__name__)
 
 PROTOCOL_VERSION = "2025-11-25"
+STATELESS_VERSION = "2026-07-28"
 # Some web ACL rules refuse requests that name no client, or urllib.
 USER_AGENT = "gateway-target-probe/1.0"
 MOST_BYTES = 16 * 1024 * 1024
@@ -47,34 +52,100 @@ _STATUS_HINTS = {
 _FINAL_STATUSES = frozenset({400, 401, 405, 406, 421})
 
 
+# What a request of 2026-07-28 carries, as there is no handshake to say it in.
+_ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": STATELESS_VERSION,
+    "io.modelcontextprotocol/clientInfo": {"name": USER_AGENT.split("/")[0], "version": "1.0"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
 class ProbeError(ResourceError):
     """The endpoint didn't answer as an MCP server does.
 
     `cause` is one of `dns`, `tls`, `connection`, `timeout`, `http`, `protocol`; `status` is the HTTP status
-    for `http`, else 0; `final` says that waiting won't help.
+    for `http`, else 0; `final` says that waiting won't help; `challenge` is the `WWW-Authenticate` of a 401.
     """
 
-    def __init__(self, cause: str, text: str, *, status: int = 0, final: bool = False) -> None:
+    def __init__(
+        self, cause: str, text: str, *, status: int = 0, final: bool = False, challenge: str = ""
+    ) -> None:
         super().__init__(text)
         self.cause = cause
         self.status = status
         self.final = final
+        self.challenge = challenge
+
+
+Sign = Callable[[str, str, dict[str, str], bytes], dict[str, str]]
+"""Takes verb, address, headers and body of a request; returns the headers to send it with."""
 
 
 @dataclass
 class _Session:
     endpoint: str
     timeout: float
+    sign: Sign | None = None
     session_id: str = ""
     version: str = PROTOCOL_VERSION
 
 
-def list_tools(endpoint: str, timeout: float) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Trial:
+    """What a server listed, and what one of its tools answered."""
+
+    tools: tuple[str, ...]
+    text: str
+    """The text parts of the tool's result, one a line."""
+    failed: bool
+    """Whether the tool reported an error."""
+    seconds: float
+    """How long the call took."""
+
+
+def list_tools(endpoint: str, timeout: float, sign: Sign | None = None) -> tuple[str, ...]:
     """Return the names of the server's tools, sorted; each HTTP exchange may take `timeout` seconds.
 
-    Raises ProbeError whose text says what failed and what to check.
+    `sign` adds the caller's authorization to each request. Raises ProbeError whose text says what failed and
+    what to check.
     """
-    session = _Session(endpoint, timeout)
+    with _begun(_Session(endpoint, timeout, sign)) as session:
+        return tuple(sorted(_tool_names(session)))
+
+
+def try_handshake(
+    endpoint: str, timeout: float, tool: str, arguments: dict[str, Any], sign: Sign | None = None
+) -> Trial:
+    """List the tools and call one in MCP 2025-11-25; times and errors as for `list_tools`.
+
+    `sign` adds the caller's authorization to each request.
+    """
+    with _begun(_Session(endpoint, timeout, sign)) as session:
+        return _trial(session, tool, arguments)
+
+
+def try_stateless(endpoint: str, timeout: float, tool: str, arguments: dict[str, Any]) -> Trial:
+    """List the tools and call one in MCP 2026-07-28; times and errors as for `list_tools`."""
+    return _trial(_Session(endpoint, timeout, version=STATELESS_VERSION), tool, arguments)
+
+
+def _trial(session: _Session, tool: str, arguments: dict[str, Any]) -> Trial:
+    tools = tuple(sorted(_tool_names(session)))
+    started = time.monotonic()
+    result = _request(session, MOST_PAGES + 2, "tools/call", {"name": tool, "arguments": arguments})
+    seconds = time.monotonic() - started
+    parts = result.get("content")
+    texts = [
+        str(part.get("text", ""))
+        for part in (parts if isinstance(parts, list) else [])
+        if isinstance(part, dict) and part.get("type") == "text"
+    ]
+    return Trial(tools, "\n".join(texts), result.get("isError") is True, seconds)
+
+
+@contextmanager
+def _begun(session: _Session) -> Iterator[_Session]:
+    """Do the handshake, and close the session of a stateful server afterwards."""
     hello = _request(
         session,
         1,
@@ -88,12 +159,12 @@ def list_tools(endpoint: str, timeout: float) -> tuple[str, ...]:
     version = hello.get("protocolVersion")
     if not isinstance(version, str):
         raise ProbeError(
-            "protocol", f"{_name(endpoint)} isn't an MCP server: initialize gave no protocolVersion"
+            "protocol", f"{_name(session.endpoint)} isn't an MCP server: initialize gave no protocolVersion"
         )
     session.version = version
     try:
         _post(session, {"jsonrpc": "2.0", "method": "notifications/initialized"})
-        return tuple(sorted(_tool_names(session)))
+        yield session
     finally:
         _end(session)
 
@@ -108,7 +179,14 @@ def _tool_names(session: _Session) -> Iterator[str]:
                 "protocol", f"{_name(session.endpoint)} isn't an MCP server: tools/list gave no tools"
             )
         for tool in tools:
-            yield str(tool["name"]) if isinstance(tool, dict) and "name" in tool else ""
+            name = str(tool["name"]) if isinstance(tool, dict) and "name" in tool else ""
+            if isinstance(tool, dict) and (found := _references(tool.get("inputSchema"))):
+                logger.warning(
+                    "The schema of tool %s holds %s, which gateways have refused: write it out in place",
+                    name,
+                    ", ".join(sorted(found)),
+                )
+            yield name
         cursor = result.get("nextCursor")
         if not cursor:
             return
@@ -120,7 +198,32 @@ def _tool_names(session: _Session) -> Iterator[str]:
     )
 
 
+# JSON Schema's words that point elsewhere; AgentCore has marked targets FAILED for them.
+# https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/gateway-target-MCPservers.html
+_REFERENCES = frozenset({"$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$ref"})
+
+
+def _references(schema: Any) -> set[str]:
+    """Return the words of a schema that refer to other parts of it."""
+    if isinstance(schema, list):
+        return {word for item in schema for word in _references(item)}
+    if not isinstance(schema, dict):
+        return set()
+    return set(_REFERENCES & schema.keys()) | {word for item in schema.values() for word in _references(item)}
+
+
+def bearer(token: str) -> Sign:
+    """Return a function that authorizes requests by a bearer token (RFC 6750)."""
+
+    def sign(_method: str, _url: str, headers: dict[str, str], _body: bytes) -> dict[str, str]:
+        return {**headers, "Authorization": f"Bearer {token}"}
+
+    return sign
+
+
 def _request(session: _Session, identifier: int, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    if session.version == STATELESS_VERSION:
+        parameters = {**parameters, "_meta": _ENVELOPE}
     body = {"jsonrpc": "2.0", "id": identifier, "method": method, "params": parameters}
     where = _name(session.endpoint)
     for message in _post(session, body):
@@ -141,7 +244,12 @@ def _request(session: _Session, identifier: int, method: str, parameters: dict[s
 def _post(session: _Session, body: dict[str, Any]) -> list[Any]:
     """Send one message; return the messages of the answer, none where it isn't JSON or an event stream."""
     wanted = body.get("id")
-    with _open(session, "POST", json.dumps(body).encode()) as response:
+    routing: dict[str, str] = {}
+    if session.version == STATELESS_VERSION:
+        routing["Mcp-Method"] = body["method"]
+        if "name" in body["params"]:
+            routing["Mcp-Name"] = body["params"]["name"]
+    with _open(session, "POST", json.dumps(body).encode(), routing) as response:
         session.session_id = response.headers.get("Mcp-Session-Id") or session.session_id
         kind = response.headers.get_content_type()
         try:
@@ -153,7 +261,7 @@ def _post(session: _Session, body: dict[str, Any]) -> list[Any]:
         except ValueError:
             return []
         except (OSError, http.client.HTTPException) as error:
-            raise _connection_error(session.endpoint, error) from error
+            raise connection_error(session.endpoint, error) from error
 
 
 def _read_events(response: Any, wanted: int) -> list[Any]:
@@ -194,15 +302,20 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _open(session: _Session, method: str, body: bytes | None) -> Any:
+def _open(
+    session: _Session, method: str, body: bytes | None, routing: Mapping[str, str] = MappingProxyType({})
+) -> Any:
     headers = {
         "Accept": "application/json, text/event-stream",
         "Content-Type": "application/json",
         "MCP-Protocol-Version": session.version,
         "User-Agent": USER_AGENT,
+        **routing,
     }
     if session.session_id:
         headers["Mcp-Session-Id"] = session.session_id
+    if session.sign is not None:
+        headers = session.sign(method, session.endpoint, headers, body or b"")
     opener = urllib.request.build_opener(
         _NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context())
     )
@@ -214,9 +327,9 @@ def _open(session: _Session, method: str, body: bytes | None) -> Any:
             raise _status_error(session.endpoint, error) from error
     except urllib.error.URLError as error:
         cause = error.reason if isinstance(error.reason, Exception) else error
-        raise _connection_error(session.endpoint, cause) from error
+        raise connection_error(session.endpoint, cause) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _connection_error(session.endpoint, error) from error
+        raise connection_error(session.endpoint, error) from error
 
 
 def _status_error(endpoint: str, error: urllib.error.HTTPError) -> ProbeError:
@@ -226,10 +339,12 @@ def _status_error(endpoint: str, error: urllib.error.HTTPError) -> ProbeError:
     else:
         hint = _STATUS_HINTS.get(status, "see the server's and the load balancer's log")
     text = f"{_name(endpoint)} answered HTTP {status}: {hint}"
-    return ProbeError("http", text, status=status, final=status in _FINAL_STATUSES)
+    challenge = error.headers.get("WWW-Authenticate", "")
+    return ProbeError("http", text, status=status, final=status in _FINAL_STATUSES, challenge=challenge)
 
 
-def _connection_error(endpoint: str, error: Exception) -> ProbeError:
+def connection_error(endpoint: str, error: Exception) -> ProbeError:
+    """Return the ProbeError for what urllib or a socket raised while it talked to `endpoint`."""
     where, host = _name(endpoint), urlsplit(endpoint).hostname
     if isinstance(error, socket.gaierror):
         return ProbeError(

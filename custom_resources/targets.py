@@ -35,6 +35,8 @@ ROLE_LACKS_PERMISSION = "execution role lacks permission"
 BUSY_SECONDS = 180.0
 # After a change is accepted, reads may still show the state before it.
 SETTLING_PAUSE = 1.0
+# A deploy waits for what this function sees: at most so long, and the pause above, after it is so.
+LONGEST_PAUSE = 3.0
 
 
 class GatewayMissing(ResourceError):  # noqa: N818 - the state it names
@@ -163,18 +165,25 @@ class Targets:
         seen: list[str] = []
 
         def attempt() -> tuple[Target | None] | None:
-            target = self.get(target_id)
-            if target is None:
+            first = self.get(target_id)
+            if first is None:
                 return (None,)
-            settled = target.status in SETTLED and seen[-1:] == [target.status]
-            seen.append(target.status)
-            return (target,) if settled else None
+            if first.status not in SETTLED:
+                seen.append(first.status)
+                return None
+            self.deadline.clock.sleep(min(SETTLING_PAUSE, self.deadline.remaining()))
+            second = self.get(target_id)
+            if second is None or second.status == first.status:
+                return (second,)
+            seen.append(second.status)
+            return None
 
         self.deadline.clock.sleep(min(SETTLING_PAUSE, self.deadline.remaining()))
         return poll(
             attempt,
             self.deadline,
             lambda: f"The function's time ended while target {target_id} was still {seen[-1]}",
+            longest=LONGEST_PAUSE,
         )[0]
 
     def remove(self, target_id: str) -> None:
@@ -196,6 +205,7 @@ class Targets:
             lambda: (
                 f"The function's time ended before target {target_id} was gone; it was {last[-1].state()}"
             ),
+            longest=LONGEST_PAUSE,
         )
 
     def _request_deletion(self, target: Target) -> None:
@@ -215,7 +225,7 @@ class Targets:
             logger.info("DeleteGatewayTarget: %s", error_message(error))
 
     def _call(self, call: Callable[[], T]) -> T:
-        return retry(call, is_throttled, self.deadline)
+        return retry(call, _asks_to_wait, self.deadline)
 
     def _call_as_role(self, call: Callable[[], T]) -> T:
         """Make a call in which the service tries the gateway's role, whose permissions may be seconds old."""
@@ -238,6 +248,12 @@ class Targets:
             return True
 
         poll(attempt, limit, lambda: f"Target {target_id} stayed busy with another change: {conflict[0]}")
+
+
+def _asks_to_wait(error: Exception) -> bool:
+    """Whether the service asked to slow down, or to let others' changes of this gateway end first."""
+    is_full = error_code(error) == "ServiceQuotaExceededException"
+    return is_throttled(error) or (is_full and "concurrent" in error_message(error).lower())
 
 
 def _lacks_permission(error: Exception) -> bool:

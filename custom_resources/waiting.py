@@ -80,12 +80,18 @@ def intervals(longest: float = LONGEST_INTERVAL) -> Iterator[float]:
         interval = min(interval * GROWTH, longest)
 
 
-def poll(attempt: Callable[[], T | None], deadline: Deadline, on_timeout: Callable[[], str]) -> T:
-    """Call `attempt` until it returns something other than None.
+def poll(
+    attempt: Callable[[], T | None],
+    deadline: Deadline,
+    on_timeout: Callable[[], str],
+    *,
+    longest: float = LONGEST_INTERVAL,
+) -> T:
+    """Call `attempt` until it returns something other than None, with pauses that grow to `longest` seconds.
 
     Raises DeadlineReached with the text of `on_timeout()` when the next pause would end after the deadline.
     """
-    for pause in intervals():
+    for pause in intervals(longest):
         result = attempt()
         if result is not None:
             return result

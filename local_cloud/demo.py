@@ -308,9 +308,10 @@ It is still up (the cloud is process {cloud.pid}). In another shell:
   cd {shlex.quote(str(project.relative_to(Path.cwd()) if project.is_relative_to(Path.cwd()) else project))}
   . ../environment.sh
   aws=../../../.venv/bin/aws; $aws cloudformation describe-stacks --query 'Stacks[].StackName'
-  curl --cacert "$SSL_CERT_FILE" -H 'Content-Type: application/json' {deployed.outputs["ServerUrl"]} \\
-    -d '{body}'
   ../../../.venv/bin/python -m ops verify --stage {STAGE}
+  # The server itself wants a token, which the gateway alone gets: 401
+  curl -sS -o /dev/null -w '%{{http_code}}\\n' --cacert "$SSL_CERT_FILE" {deployed.outputs["ServerUrl"]} \\
+    -H 'Content-Type: application/json' -d '{body}'
 
 To end it: make demo-down""",
         highlight=False,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class ForwardProxy:
         self._tls_port = tls_port
         self._plain_port = plain_port
         self._suffixes = tuple(suffixes)
+        self._also_leads: Callable[[str], bool] = lambda _host: False
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -54,7 +55,11 @@ class ForwardProxy:
 
     def allows(self, host: str) -> bool:
         """Whether ``host`` is a name that this cloud stands for."""
-        return host.lower().endswith(self._suffixes)
+        return host.lower().endswith(self._suffixes) or self._also_leads(host.lower())
+
+    def also_lead(self, matches: Callable[[str], bool]) -> None:
+        """Lead further names into the cloud, such as those that a distribution has of its own."""
+        self._also_leads = matches
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

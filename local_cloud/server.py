@@ -26,7 +26,7 @@ from .routing import Router
 
 logger = logging.getLogger(__name__)
 
-ROOMS = ("cloudformation", "containers", "data_plane", "agentcore")
+ROOMS = ("cloudformation", "containers", "data_plane", "edge", "cognito", "agentcore")
 """Subpackages with an ``install(context)``, in the order in which they are installed."""
 
 _GRACE = 0.3
@@ -114,6 +114,7 @@ async def _run(
     context = CloudContext(settings.state_directory, api_url, environment, settings.region)
     try:
         app = _application(context)
+        proxy.also_lead(lambda host: any(matches(host) for matches, _app in context.host_routes))
         install_in_process(environment)
         ports = {"api": port, "plain": plain_port, "proxy": proxy_port}
         running = Running(api_url, environment, settings.log_path, ports)

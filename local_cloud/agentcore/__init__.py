@@ -17,10 +17,11 @@ def install(context: CloudContext) -> None:
     from ministack import app as emulator  # type: ignore[import-untyped]
 
     from ..cloudformation import registry
-    from . import fault_injection, gateway_type, service_model
+    from . import fault_injection, gateway_type, oauth_type, service_model
     from .control_api import ControlApi
     from .lifecycle import Lifecycle
     from .mcp_endpoint import McpEndpoint
+    from .oauth import CredentialProviders
     from .outbound_http import OutboundHttp
     from .state import Store
 
@@ -28,10 +29,11 @@ def install(context: CloudContext) -> None:
     credentials = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
     store, faults, http = Store(), fault_injection.FaultPlan(), OutboundHttp(context)
     delay = float(os.environ.get(DELAY_VARIABLE, "0.3"))
-    lifecycle = Lifecycle(store, http, faults, credentials, delay)
-    api = ControlApi(store, lifecycle, faults, cast(AsgiApp, emulator.app))
-    endpoint = McpEndpoint(store, lifecycle, environment)
-    gateway = gateway_type.GatewayType(api)
+    providers = CredentialProviders(http)
+    lifecycle = Lifecycle(store, http, faults, credentials, providers, delay)
+    api = ControlApi(store, lifecycle, faults, providers, cast(AsgiApp, emulator.app))
+    endpoint = McpEndpoint(store, lifecycle, http, environment)
+    gateway, provider = gateway_type.GatewayType(api), oauth_type.OAuthProviderType(api)
 
     context.route_service(service_model.SIGNING_NAME, api.serve)
     context.route_host(endpoint.is_gateway_host, endpoint.serve)
@@ -42,6 +44,9 @@ def install(context: CloudContext) -> None:
         update=gateway.update,
         delete=gateway.delete,
         blocking=True,
+    )
+    registry.register(
+        oauth_type.TYPE_NAME, create=provider.create, update=provider.update, delete=provider.delete
     )
     context.at_shutdown(http.close_all)
     context.at_shutdown(lifecycle.stop)

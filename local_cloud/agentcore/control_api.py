@@ -34,6 +34,7 @@ from .errors import (
 )
 from .fault_injection import FaultPlan
 from .lifecycle import Lifecycle
+from .oauth import CredentialProviders
 from .service_role import check_service_role
 from .state import Gateway, Place, Store, Target, new_id
 
@@ -55,6 +56,7 @@ _GATEWAY_SETTINGS = (
     "protocolType",
     "protocolConfiguration",
     "authorizerType",
+    "authorizerConfiguration",
     "kmsKeyArn",
     "exceptionLevel",
 )
@@ -82,8 +84,16 @@ class ControlApi:
     Requests that are not about gateways go on to ``other_apis``, which serves the rest of AgentCore.
     """
 
-    def __init__(self, store: Store, lifecycle: Lifecycle, faults: FaultPlan, other_apis: AsgiApp) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lifecycle: Lifecycle,
+        faults: FaultPlan,
+        providers: CredentialProviders,
+        other_apis: AsgiApp,
+    ) -> None:
         self._store = store
+        self._providers = providers
         self._lifecycle = lifecycle
         self._faults = faults
         self._other_apis = other_apis
@@ -102,6 +112,7 @@ class ControlApi:
             "ListTagsForResource": self._list_tags,
             "TagResource": self._tag,
             "UntagResource": self._untag,
+            **providers.operations,
         }
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -223,7 +234,7 @@ class ControlApi:
         made = self._already_made(place, "CreateGatewayTarget", params)
         if made is not None:
             return _target_shape(gateway, self._target(gateway, made))
-        _check_target(gateway, params)
+        _check_target(gateway, params, self._providers)
         if gateway.status != "READY":
             raise ConflictError(
                 f"Gateway {gateway.gateway_id} is in status {gateway.status}; it must be READY."
@@ -253,7 +264,7 @@ class ControlApi:
     def _update_target(self, place: Place, params: Params) -> Params:
         gateway = self._gateway(place, params["gatewayIdentifier"])
         target = self._target(gateway, params["targetId"])
-        _check_target(gateway, params)
+        _check_target(gateway, params, self._providers)
         _require_settled(target.status, f"Target {target.target_id}")
         name = params.get("name") or target.name
         if any(other.name == name and other is not target for other in gateway.targets.values()):
@@ -383,10 +394,12 @@ def _check_gateway(params: Params) -> None:
         raise ValidationError("authorizerConfiguration is required for authorizer type CUSTOM_JWT.")
     if kind != "CUSTOM_JWT" and params.get("authorizerConfiguration"):
         raise ValidationError(f"authorizerConfiguration must not be set for authorizer type {kind}.")
-    if kind not in {"AWS_IAM", "NONE"}:
+    if kind not in {"AWS_IAM", "CUSTOM_JWT", "NONE"}:
         raise ValidationError(
-            f"Authorizer type {kind} is not available in the local cloud; use AWS_IAM or NONE."
+            f"Authorizer type {kind} is not available in the local cloud; use AWS_IAM, CUSTOM_JWT or NONE."
         )
+    if kind == "CUSTOM_JWT":
+        _check_authorizer(params["authorizerConfiguration"].get("customJWTAuthorizer") or {})
     mcp = (params.get("protocolConfiguration") or {}).get("mcp") or {}
     if mcp.get("sessionConfiguration"):
         raise ValidationError("Gateway sessions (sessionConfiguration) are not available in the local cloud.")
@@ -399,7 +412,20 @@ def _check_gateway(params: Params) -> None:
         )
 
 
-def _check_target(gateway: Gateway, params: Params) -> None:
+def _check_authorizer(authorizer: Params) -> None:
+    for name in (
+        "customClaims",
+        "privateEndpoint",
+        "privateEndpointOverrides",
+        "allowedWorkloadConfiguration",
+    ):
+        if authorizer.get(name):
+            raise ValidationError(f"{name} is not available in the local cloud.")
+    if not any(authorizer.get(name) for name in ("allowedAudience", "allowedClients", "allowedScopes")):
+        raise ValidationError("At least one of allowedAudience, allowedClients, allowedScopes is required.")
+
+
+def _check_target(gateway: Gateway, params: Params, providers: CredentialProviders) -> None:
     _refuse_unavailable(params, _UNAVAILABLE_TARGET_MEMBERS)
     server = (params["targetConfiguration"].get("mcp") or {}).get("mcpServer")
     if server is None:
@@ -411,18 +437,27 @@ def _check_target(gateway: Gateway, params: Params) -> None:
     if server.get("listingMode") == "DYNAMIC" and gateway.semantic_search:
         raise ValidationError("Listing mode DYNAMIC is not supported for gateways with semantic search.")
     for configuration in params.get("credentialProviderConfigurations") or []:
-        _check_credential(configuration)
+        _check_credential(gateway, configuration, providers)
 
 
-def _check_credential(configuration: Params) -> None:
+def _check_credential(gateway: Gateway, configuration: Params, providers: CredentialProviders) -> None:
     kind = configuration["credentialProviderType"]
     provider = configuration.get("credentialProvider") or {}
     if kind in {"CALLER_IAM_CREDENTIALS", "JWT_PASSTHROUGH"}:
         raise ValidationError(f"Credential provider type {kind} is not supported for MCP server targets.")
+    if kind == "OAUTH":
+        oauth = provider.get("oauthCredentialProvider")
+        if oauth is None:
+            raise ValidationError("oauthCredentialProvider is required for OAUTH.")
+        if oauth.get("grantType", "CLIENT_CREDENTIALS") != "CLIENT_CREDENTIALS":
+            raise ValidationError("The local cloud has the grant type CLIENT_CREDENTIALS only.")
+        if providers.find(oauth["providerArn"], gateway.place) is None:
+            raise ValidationError(f"Credential provider {oauth['providerArn']} not found.")
+        return
     if kind != "GATEWAY_IAM_ROLE":
         raise ValidationError(
             f"Outbound authorization {kind} is not available in the local cloud; leave "
-            "credentialProviderConfigurations out, or use GATEWAY_IAM_ROLE."
+            "credentialProviderConfigurations out, or use OAUTH or GATEWAY_IAM_ROLE."
         )
     if "iamCredentialProvider" not in provider:
         raise ValidationError(

@@ -32,7 +32,7 @@ class GatewayType:
 
     def create(self, _logical_id: str, props: Properties, _stack_name: str) -> tuple[str, Attributes]:
         """Create the gateway and wait. Raises ValueError with the API's message or the gateway's reasons."""
-        gateway_id = self._call("CreateGateway", self._params("CreateGateway", props))["gatewayId"]
+        gateway_id = self._call("CreateGateway", params_of("CreateGateway", props))["gatewayId"]
         try:
             return gateway_id, self._wait(gateway_id)
         except ValueError as error:
@@ -42,7 +42,7 @@ class GatewayType:
         self, physical_id: str, old_props: Properties, new_props: Properties, _stack_name: str
     ) -> tuple[str, Attributes]:
         """Replace the whole configuration; what can't be changed fails, as on AWS."""
-        params = self._params("UpdateGateway", {k: v for k, v in new_props.items() if k != "Tags"})
+        params = params_of("UpdateGateway", {k: v for k, v in new_props.items() if k != "Tags"})
         self._call("UpdateGateway", {"gatewayIdentifier": physical_id, **params})
         self._update_tags(physical_id, old_props.get("Tags") or {}, new_props.get("Tags") or {})
         return physical_id, self._wait(physical_id)
@@ -60,7 +60,7 @@ class GatewayType:
                 # The service counts a deleted target for a while; a target that is there will stay there.
                 targets = self._call("ListGatewayTargets", {"gatewayIdentifier": physical_id})["items"]
                 if targets or not isinstance(error, ValidationError) or time.monotonic() > deadline:
-                    raise ValueError(_text(error)) from error
+                    raise ValueError(failure_text(error)) from error
                 time.sleep(_POLL)
         self._until(lambda: self._shape(physical_id) is None, f"Gateway {physical_id} was not deleted")
 
@@ -113,24 +113,26 @@ class GatewayType:
         try:
             return self._raw(operation, params)
         except ApiError as error:
-            raise ValueError(_text(error)) from error
+            raise ValueError(failure_text(error)) from error
 
     def _raw(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         return self._api.call(Place(get_account_id(), get_region()), operation, params)
 
-    def _params(self, operation: str, props: Properties) -> dict[str, Any]:
-        """The API's parameters for a template's properties, checked against the model."""
-        model = service_model.service_model().operation_model(operation)
-        params = _from_properties(model.input_shape, props, "")
-        uri_members = {"gatewayIdentifier": "a-0000000000"} if operation == "UpdateGateway" else {}
-        try:
-            service_model.check(model, {**uri_members, **params})
-        except ApiError as error:
-            raise ValueError(_text(error)) from error
-        return dict(params)
+
+def params_of(operation: str, props: Properties) -> dict[str, Any]:
+    """The API's parameters for a template's properties, checked against the model. Raises ValueError."""
+    model = service_model.service_model().operation_model(operation)
+    params = _from_properties(model.input_shape, props, "")
+    uri_members = {"gatewayIdentifier": "a-0000000000"} if operation == "UpdateGateway" else {}
+    try:
+        service_model.check(model, {**uri_members, **params})
+    except ApiError as error:
+        raise ValueError(failure_text(error)) from error
+    return dict(params)
 
 
-def _text(error: ApiError) -> str:
+def failure_text(error: ApiError) -> str:
+    """What CloudFormation tells of an API's refusal."""
     details = f"Status Code: {error.status}, Error Code: {error.code}"
     return f"{error.message} (Service: BedrockAgentCoreControl, {details})"
 

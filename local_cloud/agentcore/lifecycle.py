@@ -14,6 +14,7 @@ from botocore.credentials import Credentials
 
 from .fault_injection import CONNECT_TARGET, FaultPlan
 from .mcp_client import McpServer, TargetError
+from .oauth import CredentialProviders
 from .outbound_http import OutboundHttp
 from .state import Catalog, Gateway, Store, Target, now
 
@@ -32,12 +33,19 @@ class Lifecycle:
     """
 
     def __init__(
-        self, store: Store, http: OutboundHttp, faults: FaultPlan, credentials: Credentials, delay: float
+        self,
+        store: Store,
+        http: OutboundHttp,
+        faults: FaultPlan,
+        credentials: Credentials,
+        providers: CredentialProviders,
+        delay: float,
     ) -> None:
         self._store = store
         self._http = http
         self._faults = faults
         self._credentials = credentials
+        self._providers = providers
         self._delay = delay
         self._stopping = threading.Event()
         self._executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="agentcore")
@@ -49,11 +57,11 @@ class Lifecycle:
 
     def gateway_becomes_ready(self, gateway: Gateway) -> None:
         """CREATING or UPDATING, then READY."""
-        self._later(lambda: gateway.set_status("READY"))
+        self.later(lambda: gateway.set_status("READY"))
 
     def gateway_goes(self, gateway: Gateway) -> None:
         """DELETING, then gone."""
-        self._later(lambda: self._store.remove(gateway))
+        self.later(lambda: self._store.remove(gateway))
 
     def target_goes(self, gateway: Gateway, target: Target) -> None:
         """DELETING, then gone; the gateway counts it a little longer, as the service does."""
@@ -62,7 +70,7 @@ class Lifecycle:
             gateway.targets.pop(target.target_id, None)
             gateway.released_at = time.monotonic() + self._delay
 
-        self._later(remove)
+        self.later(remove)
 
     def target_is_indexed(self, gateway: Gateway, target: Target, *, failed_status: str) -> None:
         """List the server's tools, then READY or ``failed_status``; a DYNAMIC target lists nothing."""
@@ -74,7 +82,7 @@ class Lifecycle:
                     target.set_status("READY")
                 return
             try:
-                tools = asyncio.run(self._fetch_tools(gateway, target))
+                tools = asyncio.run(self.fetch_tools(gateway, target))
             except TargetError as error:
                 logger.info("target %s of %s: %s", target.name, gateway.gateway_id, error)
                 with self._store.lock:
@@ -85,20 +93,27 @@ class Lifecycle:
                 target.last_synchronized_at = now()
                 target.set_status("READY")
 
-        self._later(
+        self.later(
             index, locked=False, on_error=lambda: target.set_status(failed_status, "Internal failure.")
         )
 
     def server(self, gateway: Gateway, target: Target, **options: Any) -> McpServer:
         """A client of the target's MCP server, with the target's outbound authorization."""
+        credential = (target.credential or {}).get("credentialProvider") or {}
+        if "oauthCredentialProvider" in credential:
+
+            async def token() -> str:
+                return await self._providers.token(gateway.place, credential["oauthCredentialProvider"])
+
+            return McpServer(self._http, target.endpoint, token=token, **options)
         signing = None
-        credential = target.credential
-        if credential is not None:
-            provider = credential["credentialProvider"]["iamCredentialProvider"]
+        if "iamCredentialProvider" in credential:
+            provider = credential["iamCredentialProvider"]
             signing = (self._credentials, provider["service"], provider.get("region", gateway.place.region))
         return McpServer(self._http, target.endpoint, signing=signing, **options)
 
-    async def _fetch_tools(self, gateway: Gateway, target: Target) -> list[dict[str, Any]]:
+    async def fetch_tools(self, gateway: Gateway, target: Target) -> list[dict[str, Any]]:
+        """List the tools of the target's server. Raises TargetError."""
         fault = self._faults.take(CONNECT_TARGET)
         if fault is not None:
             raise TargetError(fault.message)
@@ -108,9 +123,11 @@ class Lifecycle:
         finally:
             await self._http.close()
 
-    def _later(
+    def later(
         self, step: Callable[[], None], *, locked: bool = True, on_error: Callable[[], None] | None = None
     ) -> None:
+        """Take a step once the delay is over, with the store's lock held if ``locked``."""
+
         def run() -> None:
             if self._stopping.wait(self._delay):
                 return

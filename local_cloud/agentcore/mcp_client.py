@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/gateway-target-MCP
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -40,12 +40,14 @@ class McpServer:
         *,
         headers: Mapping[str, str] | None = None,
         signing: tuple[Credentials, str, str] | None = None,
+        token: Callable[[], Awaitable[str]] | None = None,
         timeout: float = 30.0,
     ) -> None:
         self._http = http
         self._endpoint = endpoint
         self._headers = dict(headers or {})
         self._signing = signing
+        self._token = token
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=timeout)
         self._version = HANDSHAKE_VERSION
         self._session_id: str | None = None
@@ -56,6 +58,8 @@ class McpServer:
     async def __aenter__(self) -> McpServer:
         try:
             check_endpoint(self._endpoint)
+            if self._token is not None:
+                self._headers["Authorization"] = f"Bearer {await self._token()}"
             await self._shake_hands()
         except (OSError, aiohttp.ClientError) as error:
             raise TargetError(

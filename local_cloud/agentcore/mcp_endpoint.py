@@ -12,9 +12,10 @@ from typing import Any
 
 from ..context import Receive, Scope, Send
 from ..data_plane.http_message import Request, Response, exchange, unreachable
-from . import tool_catalog
+from . import bearer_token, tool_catalog
 from .lifecycle import Lifecycle
 from .mcp_client import TargetError
+from .outbound_http import OutboundHttp
 from .request_signature import MissingSignatureError, WrongSignatureError, check_signature
 from .service_model import SIGNING_NAME
 from .state import Gateway, Store, Target
@@ -62,8 +63,11 @@ class RpcError(Exception):
 class McpEndpoint:
     """Serves the endpoints of all gateways of ``store``."""
 
-    def __init__(self, store: Store, lifecycle: Lifecycle, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, store: Store, lifecycle: Lifecycle, http: OutboundHttp, environment: Mapping[str, str]
+    ) -> None:
         self._store = store
+        self._http = http
         self._lifecycle = lifecycle
         self._environment = environment
 
@@ -81,11 +85,14 @@ class McpEndpoint:
         gateway = self._store.by_host(host)
         if gateway is None or gateway.status in {"CREATING", "FAILED"}:
             return unreachable(f"no gateway answers at {host}", 404)
+        takes_tokens = gateway.settings["authorizerType"] == "CUSTOM_JWT"
+        if takes_tokens and request.target == bearer_token.METADATA_PATH:
+            return _metadata(gateway)
         if request.target != "/mcp":
             return _json(404, {"message": f"There is nothing at {request.target}; the endpoint is /mcp."})
         request_id: Any = None
         try:
-            self._authorize(gateway, host, request)
+            await self._authorize(gateway, host, request)
             if request.method != "POST":
                 return Response.of(405, [("allow", "POST")])
             message = _parse(request.body)
@@ -97,13 +104,22 @@ class McpEndpoint:
                 return await self._stream_call(gateway, request, message, version)
             result = await self._answer(gateway, request, message, version)
         except RpcError as error:
-            headers = [("www-authenticate", "AWS4-HMAC-SHA256")] if error.status == 401 else []
+            headers = [("www-authenticate", _challenge(gateway))] if error.status == 401 else []
             return _json(error.status, error.body(request_id), headers)
         reply = {"jsonrpc": "2.0", "id": request_id, "result": _finished(result, version)}
         return _in_accepted_form(request, reply)
 
-    def _authorize(self, gateway: Gateway, host: str, request: Request) -> None:
+    async def _authorize(self, gateway: Gateway, host: str, request: Request) -> None:
         if gateway.settings["authorizerType"] == "NONE":
+            return
+        if gateway.settings["authorizerType"] == "CUSTOM_JWT":
+            try:
+                await bearer_token.check_token(gateway, request, self._http)
+            except bearer_token.MissingTokenError as error:
+                raise RpcError(UNAUTHORIZED, str(error), status=401) from error
+            except bearer_token.WrongTokenError as error:
+                status = 403 if error.insufficient else 401
+                raise RpcError(UNAUTHORIZED, str(error), status=status) from error
             return
         try:
             check_signature(
@@ -251,6 +267,18 @@ class McpEndpoint:
         found = {"tools": tool_catalog.search(tools, arguments["query"])}
         text = json.dumps(found)
         return {"content": [{"type": "text", "text": text}], "structuredContent": found, "isError": False}
+
+
+def _challenge(gateway: Gateway) -> str:
+    if gateway.settings["authorizerType"] != "CUSTOM_JWT":
+        return "AWS4-HMAC-SHA256"
+    return f'Bearer resource_metadata="https://{gateway.host}{bearer_token.METADATA_PATH}"'
+
+
+def _metadata(gateway: Gateway) -> Response:
+    """Where tokens come from (RFC 9728)."""
+    issuer = bearer_token.authorizer(gateway)["discoveryUrl"].partition("/.well-known/")[0]
+    return _json(200, {"resource": gateway.url, "authorization_servers": [issuer]})
 
 
 def supported_versions(gateway: Gateway) -> list[str]:

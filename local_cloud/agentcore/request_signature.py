@@ -13,6 +13,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from ministack.services import iam, sts  # type: ignore[import-untyped]
 
+from ..context import ACCOUNT_ID
 from ..data_plane.http_message import Request
 
 MAX_SKEW = datetime.timedelta(minutes=5)
@@ -105,7 +106,8 @@ def _check_time(timestamp: str, date: str) -> None:
 
 
 def _secret_of(access_key: str, environment: Mapping[str, str]) -> str | None:
-    if access_key == environment.get("AWS_ACCESS_KEY_ID"):
+    # A Lambda function's key is its account's id, with the cloud's own secret.
+    if access_key in {environment.get("AWS_ACCESS_KEY_ID"), ACCOUNT_ID}:
         return environment.get("AWS_SECRET_ACCESS_KEY")
     session = sts._sessions.get(access_key)
     if session is not None and not sts._session_expired(session):

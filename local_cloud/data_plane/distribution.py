@@ -86,6 +86,14 @@ def _find(host: str) -> tuple[str, dict[str, Any]] | None:
     for (account, _distribution_id), record in list(cloudfront._distributions.to_dict().items()):
         if str(record.get("DomainName", "")).lower() == host:
             return account, record
+    return with_alias(host)
+
+
+def with_alias(name: str) -> tuple[str, dict[str, Any]] | None:
+    """Return account and record of the distribution that has this name of its own, None where none has."""
+    for (account, _distribution_id), record in list(cloudfront._distributions.to_dict().items()):
+        if name.lower() in {alias.lower() for alias in cloudfront._get_distribution_aliases(record)}:
+            return account, record
     return None
 
 

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from custom_resources.lifecycle import Resource, lambda_handler_for
 from tests.custom_resources.fakes import STACK_ID, Clock, Context
+from tests.custom_resources.issuer_fakes import Issuer
 from tests.custom_resources.servers import SIGNATURE, Inbox, McpServer, serving
 
 
@@ -99,12 +100,13 @@ def event(
     old: dict[str, Any] | None = None,
     request_id: str = "request-1",
     logical_id: str = "Target",
+    stack_id: str = STACK_ID,
 ) -> dict[str, Any]:
     """A request as CloudFormation sends it."""
     request: dict[str, Any] = {
         "RequestType": kind,
         "ResponseURL": url,
-        "StackId": STACK_ID,
+        "StackId": stack_id,
         "RequestId": request_id,
         "LogicalResourceId": logical_id,
         "ResourceType": "Custom::Any",
@@ -147,3 +149,13 @@ def run(inbox: Inbox, clock: Clock, caplog: pytest.LogCaptureFixture) -> Run:
         return inbox.bodies[-1]
 
     return invoke
+
+
+@pytest.fixture
+def issuer(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    issuer = Issuer()
+    with serving(issuer.serve, certificate) as port:
+        issuer.url = f"https://localhost:{port}"
+        issuer.discovery = {"token_endpoint": f"{issuer.url}/token", "jwks_uri": f"{issuer.url}/keys"}
+        yield issuer

@@ -42,6 +42,7 @@ class McpServer:
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], Any]] = []
+        self.paths: list[str] = []
         self.answer: Callable[[dict[str, Any]], Reply] = lambda message: (500, {}, b"")
         self.url = ""
 
@@ -50,6 +51,7 @@ class McpServer:
         message = json.loads(handler.rfile.read(length) or b"null")
         headers = {key.lower(): value for key, value in handler.headers.items()}
         self.requests.append((handler.command, headers, message))
+        self.paths.append(handler.path)
         status, reply_headers, body = (200, {}, b"") if handler.command == "DELETE" else self.answer(message)
         handler.send_response(status)
         for name, value in {**reply_headers, "Content-Length": str(len(body))}.items():
@@ -84,7 +86,7 @@ def mcp_answers(*pages: list[str]) -> Callable[[dict[str, Any]], Reply]:
 def serving(
     handle: Callable[[BaseHTTPRequestHandler], None], certificate: Path | None = None
 ) -> Iterator[int]:
-    """Serve PUT, POST and DELETE on a free port of loopback, over TLS where there is a certificate."""
+    """Serve GET, PUT, POST and DELETE on a free port of loopback, over TLS where there is a certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -92,7 +94,7 @@ def serving(
         def do_POST(self) -> None:
             handle(self)
 
-        do_PUT = do_DELETE = do_POST  # noqa: N815
+        do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ import pytest
 
 from custom_resources import gateway_target
 from custom_resources.gateway_target import GatewayTarget
+from custom_resources.issuers import IssuerError
 from custom_resources.mcp_probe import ProbeError
 from custom_resources.ownership import Owner
+from custom_resources.tokens import TokenSource
 from tests.custom_resources.conftest import Run
 from tests.custom_resources.fakes import GATEWAY, STACK_ID, ApiError, Clients, Clock, Gateway
 
@@ -54,11 +57,13 @@ class Probe:
         self.names = ("add", "search")
         self.failures: list[ProbeError] = []
         self.asked = 0
+        self.headers: dict[str, str] = {}
 
-    def __call__(self, endpoint: str, timeout: float) -> tuple[str, ...]:
+    def __call__(self, endpoint: str, timeout: float, sign: Any = None) -> tuple[str, ...]:
         assert endpoint.startswith(ENDPOINT)
         assert 0 < timeout <= 30
         self.asked += 1
+        self.headers = {} if sign is None else sign("POST", endpoint, {}, b"")
         if self.failures:
             raise self.failures.pop(0)
         return self.names
@@ -650,6 +655,108 @@ def test_a_server_that_wants_the_gateways_token_is_registered_without_its_tools(
     assert (response["Data"]["ToolCount"], response["Data"]["ToolNamesHash"]) == ("unknown", "unknown")
 
 
+DISCOVERY = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Abc/.well-known/openid-configuration"
+SECRET_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gateway-AbCdEf"
+WITH_TOKEN = {
+    **PROPERTIES,
+    "CredentialProviderConfigurations": OAUTH,
+    "DiscoveryUrl": DISCOVERY,
+    "ClientSecretArn": SECRET_ARN,
+}
+
+
+class Tokens:
+    """Stands in for bearer_token."""
+
+    def __init__(self) -> None:
+        self.failures: list[IssuerError] = []
+        self.sources: list[TokenSource] = []
+
+    def __call__(self, _runtime: Any, source: TokenSource, timeout: float) -> str:
+        assert 0 < timeout <= 30
+        self.sources.append(source)
+        if self.failures:
+            raise self.failures.pop(0)
+        return "the-gateways-token"
+
+
+@pytest.fixture
+def tokens(monkeypatch: pytest.MonkeyPatch) -> Tokens:
+    tokens = Tokens()
+    monkeypatch.setattr(gateway_target, "bearer_token", tokens)
+    return tokens
+
+
+def test_the_probe_shows_a_token_such_as_the_gateways(
+    run: Run, clients: Clients, gateway: Gateway, probe: Probe, tokens: Tokens
+) -> None:
+    response = run(GatewayTarget, clients, "Create", WITH_TOKEN)
+    assert (response["Status"], response["Data"]["ToolCount"]) == ("SUCCESS", "2")
+    assert tokens.sources == [TokenSource(DISCOVERY, SECRET_ARN, ("tools/call",), {})]
+    assert probe.headers == {"Authorization": "Bearer the-gateways-token"}
+    (created,) = gateway.called("create_gateway_target")
+    assert SECRET_ARN not in json.dumps(created)
+
+
+def test_an_issuer_as_young_as_the_stack_is_waited_for(
+    run: Run, clients: Clients, probe: Probe, tokens: Tokens
+) -> None:
+    tokens.failures = [IssuerError("the domain doesn't resolve")] * 4
+    assert run(GatewayTarget, clients, "Create", WITH_TOKEN)["Status"] == "SUCCESS"
+    assert (len(tokens.sources), probe.asked) == (5, 1)
+
+
+def test_an_issuer_that_gives_no_token_is_named(
+    run: Run, clients: Clients, gateway: Gateway, tokens: Tokens
+) -> None:
+    tokens.failures = [IssuerError("https://idp/token answered HTTP 400: invalid_client")] * 1000
+    response = run(GatewayTarget, clients, "Create", WITH_TOKEN)
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].endswith("invalid_client")
+    assert gateway.calls == []
+
+
+def test_a_server_that_refuses_the_token_is_not_registered(
+    run: Run, clients: Clients, gateway: Gateway, probe: Probe, tokens: Tokens
+) -> None:
+    challenge = 'Bearer error="invalid_token"'
+    refusal = ProbeError("http", "HTTP 401", status=401, final=True, challenge=challenge)
+    probe.failures = [refusal] * 1000
+    response = run(GatewayTarget, clients, "Create", WITH_TOKEN)
+    assert response["Status"] == "FAILED"
+    assert "refuses the gateway's token (HTTP 401)" in response["Reason"]
+    assert response["Reason"].endswith(challenge)
+    assert probe.asked == 3, "waiting won't help"
+    assert gateway.calls == []
+    assert tokens.sources, "a token was shown"
+
+
+@pytest.mark.parametrize("missing", ["DiscoveryUrl", "ClientSecretArn"])
+def test_half_of_what_a_token_takes_is_refused(
+    run: Run, clients: Clients, gateway: Gateway, missing: str
+) -> None:
+    given = {key: value for key, value in WITH_TOKEN.items() if key != missing}
+    response = run(GatewayTarget, clients, "Create", given)
+    assert response["Status"] == "FAILED"
+    assert f"Property {missing}" in response["Reason"]
+    assert gateway.calls == []
+
+
+def test_others_changes_of_the_gateway_are_waited_out(run: Run, clients: Clients, gateway: Gateway) -> None:
+    full = ApiError("ServiceQuotaExceededException", "Too many concurrent target operations", status=402)
+    gateway.errors["create_gateway_target"] = [full, full]
+    assert run(GatewayTarget, clients, "Create", PROPERTIES)["Status"] == "SUCCESS"
+    assert len(gateway.called("create_gateway_target")) == 3
+
+
+def test_a_full_gateway_is_not_waited_for(run: Run, clients: Clients, gateway: Gateway) -> None:
+    full = ApiError("ServiceQuotaExceededException", "You have reached the limit of 100 targets", status=402)
+    gateway.errors["create_gateway_target"] = [full] * 9
+    response = run(GatewayTarget, clients, "Create", PROPERTIES)
+    assert response["Status"] == "FAILED"
+    assert len(gateway.called("create_gateway_target")) == 1
+
+
 def test_tool_names_too_long_for_clients_are_warned_of(
     run: Run, clients: Clients, probe: Probe, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -710,3 +817,26 @@ def test_the_mark_is_stable_unique_and_fits() -> None:
     for other in (Owner(STACK_ID, "Other"), Owner(STACK_ID.replace("6b0c1c2e", "7b0c1c2e"), "Target")):
         assert not other.owns(MINE)
     assert not owner.owns("")
+
+
+def test_a_target_is_looked_at_every_few_seconds_however_long_it_takes(
+    run: Run, clients: Clients, gateway: Gateway, clock: Clock
+) -> None:
+    """What the last pause adds to the deploy's time stays under five seconds."""
+    gateway.plans["create"] = ["CREATING"] * 60 + ["READY"]
+    times = [clock.now()]
+    clock.on_sleep = lambda: times.append(clock.now())
+    assert run(GatewayTarget, clients, "Create", PROPERTIES)["Status"] == "SUCCESS"
+    pauses = [after - before for before, after in itertools.pairwise(times)]
+    assert len(pauses) > 60
+    assert max(pauses) + pauses[-1] < 5
+
+
+def test_a_target_that_stays_busy_is_told_with_the_services_words(
+    run: Run, clients: Clients, gateway: Gateway
+) -> None:
+    gateway.add("tools", MINE, targetConfiguration=CONFIGURATION)
+    gateway.errors["synchronize_gateway_targets"] = [ApiError("ConflictException", "Too many changes")] * 200
+    response = run(GatewayTarget, clients, "Update", PROPERTIES, physical_id=PHYSICAL_ID, old=PROPERTIES)
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].endswith("stayed busy with another change: Too many changes")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import sys
 import threading
 from dataclasses import dataclass
@@ -286,3 +288,55 @@ def test_an_id_is_found_for_anything_that_looks_like_an_event() -> None:
 
     assert lifecycle.physical_resource_id(Unidentified, {}) == "not-created|"
     assert lifecycle.physical_resource_id(Thing, {"ResourceProperties": None}) == "not-created|"
+
+
+@pytest.mark.parametrize(
+    ("given", "old", "removed"),
+    [
+        # The Update to "new" died without an answer, so CloudFormation knows no other id than the first.
+        ("thing|first", "new", ["thing|new"]),
+        # The Update to "new" was answered, so CloudFormation will delete it itself.
+        ("thing|new", "new", []),
+        ("thing|first", "first", []),
+        ("thing|first", "", []),
+    ],
+)
+def test_the_way_back_from_an_update_that_died_removes_what_it_made(
+    run: Run, monkeypatch: pytest.MonkeyPatch, given: str, old: str, removed: list[str]
+) -> None:
+    deleted: list[str] = []
+
+    def delete(self: Thing, request: Request, properties: ThingProperties | None) -> None:
+        deleted.append(request.physical_resource_id)
+
+    monkeypatch.setattr(Thing, "delete", delete)
+    response = run(Thing, Clients(), "Update", {"Name": "first"}, physical_id=given, old={"Name": old})
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", "thing|first")
+    assert deleted == removed
+
+
+@pytest.mark.parametrize(("seconds", "fires_after"), [(600.0, 595.0), (20.0, 18.0)])
+def test_the_watchdog_fires_shortly_before_the_function_dies(
+    monkeypatch: pytest.MonkeyPatch, run: Run, seconds: float, fires_after: float
+) -> None:
+    asked: list[float] = []
+    timer = threading.Timer
+
+    def noting(interval: float, function: Any) -> threading.Timer:
+        asked.append(interval)
+        return timer(interval, function)
+
+    monkeypatch.setattr(threading, "Timer", noting)
+    assert run(Thing, Clients(), "Create", {"Name": "first"}, seconds=seconds)["Status"] == "SUCCESS"
+    assert asked == [pytest.approx(fires_after, abs=0.01)]
+
+
+def test_the_log_is_json_with_the_request_and_without_its_properties(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = logging.StreamHandler(sys.stdout)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [stream])
+    run(Thing, Clients(), "Create", {"Name": "first", "Secret": "hunter2"})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["RequestId"] for line in lines} == {"request-1"}
+    assert "hunter2" not in json.dumps(lines)

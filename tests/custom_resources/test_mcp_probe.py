@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from custom_resources.mcp_probe import ProbeError, list_tools
+from custom_resources.mcp_probe import ProbeError, bearer, list_tools
 from tests.custom_resources.servers import McpServer, Reply, mcp_answers, result, serving
 
 
@@ -97,6 +98,7 @@ def test_event_streams_are_read_up_to_the_answer(mcp_server: McpServer) -> None:
         (403, "web ACL", False),
         (404, "path", False),
         (405, "POST", True),
+        (406, "Accept", True),
         (421, "Host", True),
         (418, "log", False),
         (429, "rate", False),
@@ -227,3 +229,38 @@ def fastmcp_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[s
 def test_fastmcp_itself(fastmcp_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert list_tools(fastmcp_url, 10) == ("simpleadd",)
+
+
+def test_a_token_goes_with_every_request(mcp_server: McpServer) -> None:
+    mcp_server.answer = mcp_answers(["add"])
+    assert list_tools(mcp_server.url, 5, bearer("t0ken")) == ("add",)
+    assert {headers["authorization"] for _, headers, _ in mcp_server.requests} == {"Bearer t0ken"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (
+            {"type": "object", "$defs": {"A": {}}, "properties": {"a": {"$ref": "#/$defs/A"}}},
+            r"\$defs, \$ref",
+        ),
+        ({"anyOf": [{"$dynamicRef": "#x"}]}, r"\$dynamicRef"),
+        ({"type": "object", "properties": {"a": {"type": "string"}}}, None),
+        (None, None),
+    ],
+)
+def test_schemas_that_point_elsewhere_are_warned_of(
+    mcp_server: McpServer, caplog: pytest.LogCaptureFixture, schema: Any, words: str | None
+) -> None:
+
+    def answer(message: dict[str, Any]) -> Reply:
+        if message["method"] == "tools/list":
+            return result(message, {"tools": [{"name": "add", "inputSchema": schema}]})
+        return mcp_answers([])(message)
+
+    mcp_server.answer = answer
+    list_tools(mcp_server.url, 5)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (words is not None)
+    if words is not None:
+        assert re.search(f"tool add holds {words}, ", warnings[0])

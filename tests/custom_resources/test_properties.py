@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from custom_resources.errors import PropertyError
-from custom_resources.properties import choice, json_list, parse, property_name, required_text, text
+from custom_resources.properties import (
+    choice,
+    json_list,
+    object_list,
+    parse,
+    property_name,
+    required_text,
+    text,
+    text_list,
+    whole_number,
+)
 
 
 @dataclass(frozen=True)
@@ -77,3 +87,42 @@ def test_secrets_and_long_values_are_not_repeated() -> None:
 def test_required_text_wants_text(raw: dict[str, Any]) -> None:
     with pytest.raises(PropertyError, match="Name"):
         required_text(raw, "Name")
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str = text("[a-z]+", "lower-case letters")
+
+
+@dataclass(frozen=True)
+class Lists:
+    numbers: int = whole_number(1, 9, default=5)
+    words: tuple[str, ...] = text_list("[a-z]+", "lower-case words", at_most=2)
+    parts: tuple[Part, ...] = object_list(Part, at_most=2)
+    free: tuple[dict[str, Any], ...] = json_list("a list of objects", at_most=1)
+
+
+def test_lists_and_numbers_are_read() -> None:
+    assert parse(Lists, {}) == Lists(5, (), (), ())
+    raw = {"Numbers": "9", "Words": ["a", "", "b"], "Parts": [{"Name": "x"}], "Free": '[{"a": 1}]'}
+    assert parse(Lists, raw) == Lists(9, ("a", "b"), (Part("x"),), ({"a": 1},))
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"Numbers": "0"}, "Property Numbers: '0' isn't valid; expected a whole number from 1 to 9"),
+        ({"Numbers": "ten"}, "Property Numbers: 'ten' isn't valid; expected a whole number from 1 to 9"),
+        ({"Words": {"a": 1}}, "Property Words: {'a': 1} isn't a list; expected a list of lower-case words"),
+        ({"Words": ["A"]}, "Property Words: 'A' isn't valid; expected a list of lower-case words"),
+        ({"Words": ["a", "b", "c"]}, "Property Words: has 3 entries; expected at most 2"),
+        ({"Parts": ["x"]}, "Property Parts: ['x'] isn't valid; expected a list of objects"),
+        ({"Parts": [{"Name": "x"}] * 3}, "Property Parts: has 3 entries; expected at most 2"),
+        ({"Parts": [{"Name": "x"}, {}]}, "Property Parts, entry 2: Property Name is required"),
+        ({"Free": [{}, {}]}, "Property Free: has 2 entries; expected at most 1"),
+    ],
+)
+def test_what_is_wrong_in_a_list_is_named(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(PropertyError) as caught:
+        parse(Lists, raw)
+    assert str(caught.value) == message

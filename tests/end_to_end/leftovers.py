@@ -34,11 +34,20 @@ def everything(cloud: LocalCloud) -> dict[str, list[str]]:
         "load balancers": names("elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerName"),
         "target groups": names("elbv2", "describe_target_groups", "TargetGroups", "TargetGroupName"),
         "gateways": names("bedrock-agentcore-control", "list_gateways", "items", "gatewayId"),
+        "user pools": names("cognito-idp", "list_user_pools", "UserPools", "Id", MaxResults=60),
+        "secrets": names("secretsmanager", "list_secrets", "SecretList", "ARN"),
+        "credential providers": names(
+            "bedrock-agentcore-control", "list_oauth2_credential_providers", "credentialProviders", "name"
+        ),
+        "rules": names("events", "list_rules", "Rules", "Name"),
         "log groups": names("logs", "describe_log_groups", "logGroups", "logGroupName"),
         "alarms": names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
         "dashboards": names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
         "topics": names("sns", "list_topics", "Topics", "TopicArn"),
         "build projects": names("codebuild", "list_projects", "projects", None),
+        "web ACLs": names("wafv2", "list_web_acls", "WebACLs", "Name", Scope="CLOUDFRONT"),
+        "certificates": names("acm", "list_certificates", "CertificateSummaryList", "DomainName"),
+        "log deliveries": names("logs", "describe_deliveries", "deliveries", "id"),
         "roles": names("iam", "list_roles", "Roles", "RoleName"),
     }
     distributions = cloud.client("cloudfront").list_distributions()["DistributionList"].get("Items", [])

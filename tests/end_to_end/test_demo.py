@@ -55,7 +55,8 @@ def test_a_kept_demo_can_be_talked_to_and_torn_down() -> None:
         )
         assert talked.returncode == 0, talked.stdout + talked.stderr
         assert "knowledge-mcp-server-dev" in talked.stdout
-        assert '"text":"30"' in talked.stdout.replace(" ", "")
+        assert "10 + 20 = 30 through https://" in talked.stdout
+        assert talked.stdout.rstrip().endswith("401"), "the server itself refuses who has no token"
         refused = demo()
         assert refused.returncode != 0
         assert "make demo-down" in refused.stdout + refused.stderr

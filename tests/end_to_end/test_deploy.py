@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,10 +24,25 @@ def before(cloud: LocalCloud) -> dict[str, list[str]]:
     return everything(cloud)
 
 
+DOMAIN = "mcp.whole-way.example"
+
+
 @pytest.fixture(scope="module")
-def project(scaffold: Callable[[str], Project], before: dict[str, list[str]]) -> Iterator[Project]:
-    """A deployed project; destroyed at the end whatever happened."""
+def zone_id(cloud: LocalCloud) -> str:
+    """A hosted zone for the project's own name."""
+    zone = cloud.client("route53").create_hosted_zone(Name="whole-way.example", CallerReference="whole-way")
+    return str(zone["HostedZone"]["Id"]).rpartition("/")[2]
+
+
+@pytest.fixture(scope="module")
+def project(
+    scaffold: Callable[[str], Project], before: dict[str, list[str]], zone_id: str
+) -> Iterator[Project]:
+    """A deployed project with a name of its own, web ACL and access log; destroyed whatever happened."""
     made = scaffold("Whole Way Server")
+    stage = "infrastructure/stages/dev.json"
+    made.replace(stage, '"WebAcl": "true"', f'"WebAcl": "true", "DomainName": "{DOMAIN}"')
+    made.replace(stage, '"AccessLog": "false"', f'"AccessLog": "true", "HostedZoneId": "{zone_id}"')
     done = made.deploy()
     assert done.returncode == 0, done.stdout + done.stderr
     yield made
@@ -45,9 +62,26 @@ def running_tasks(project: Project) -> set[str]:
 def test_an_agent_gets_its_answer_through_the_gateway(project: Project) -> None:
     done = project.ops("verify", "--stage", "dev")
     assert done.returncode == 0, done.stdout + done.stderr
+    for refusal in ("server refuses no token", "server refuses forged token"):
+        assert re.search(rf"^ok .+ {refusal} +HTTP 401$", done.stdout, re.MULTILINE), done.stdout
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("10 + 20 = 30 through https://")
     assert "whole-way-server___simpleadd" in last
+
+
+def test_the_distribution_has_its_own_name_a_web_acl_and_a_log(project: Project) -> None:
+    outputs = project.outputs()
+    assert outputs["ServerUrl"] == f"https://{DOMAIN}/mcp"
+    assert outputs["ValidationRecords"].split()[0].endswith(f".{DOMAIN}.")
+    found = everything(project.cloud)
+    assert {outputs["WebAclLogGroupName"], outputs["AccessLogGroupName"]} <= set(found["log groups"])
+    assert (len(found["web ACLs"]), found["certificates"], len(found["log deliveries"])) == (1, [DOMAIN], 1)
+
+
+def test_the_stack_tells_of_the_call_that_ended_the_deploy(project: Project) -> None:
+    outputs = project.outputs()
+    assert (outputs["ToolCall"], outputs["ToolCallAnswer"]) == ("whole-way-server___simpleadd", "30")
+    assert 0 < int(outputs["ToolCallLatency"]) < 60_000
 
 
 def test_the_same_bundle_deployed_again_changes_nothing(project: Project) -> None:
@@ -62,17 +96,17 @@ def test_the_same_bundle_deployed_again_changes_nothing(project: Project) -> Non
 def gateway_tools(project: Project) -> list[str]:
     """Names that the gateway lists to a signed caller, by the project's own client."""
     program = """
-import os, sys
+import json, os, sys
 from ops.aws import Aws
 from ops.http import HttpClient
 from ops.gateway import gateway_client
-client = gateway_client(Aws(os.environ["AWS_REGION"]), sys.argv[1], HttpClient())
+client = gateway_client(Aws(os.environ["AWS_REGION"]), json.loads(sys.argv[1]), HttpClient())
 client.initialize()
 print(*[tool["name"] for tool in client.list_tools()])
 """
     environment = {**os.environ, **project.cloud.environment()}
     done = subprocess.run(
-        [sys.executable, "-c", program, project.outputs()["GatewayUrl"]],
+        [sys.executable, "-c", program, json.dumps(project.outputs())],
         cwd=project.path, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.split()
@@ -82,7 +116,7 @@ def test_one_changed_line_replaces_the_task_and_the_gateway_lists_the_new_tool(p
     tasks, before = running_tasks(project), project.outputs()
     assert "whole-way-server___addsimply" not in gateway_tools(project)
     module = "src/whole_way_server/tools/simpleadd.py"
-    line = "server.tool(annotations=hints)(simpleadd)"
+    line = "server.tool(annotations=hints, run_in_thread=False)(simpleadd)"
     project.replace(module, line, f'{line}; server.tool("addsimply", annotations=hints)(simpleadd)')
     done = project.deploy()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -91,13 +125,38 @@ def test_one_changed_line_replaces_the_task_and_the_gateway_lists_the_new_tool(p
     assert tasks
     assert not running_tasks(project) & tasks
     assert after["ImageUri"] != before["ImageUri"]
-    for kept in ("GatewayId", "GatewayUrl", "GatewayTargetId", "DistributionDomainName", "ServiceName"):
+    for kept in (
+        "ValidationRecords",
+        "WebAclLogGroupName",
+        "GatewayId",
+        "GatewayUrl",
+        "GatewayTargetId",
+        "DistributionDomainName",
+        "ServiceName",
+    ):
         assert after[kept] == before[kept], f"{kept} changed with the image"
 
 
-def test_destroy_leaves_nothing_and_says_so(project: Project, before: dict[str, list[str]]) -> None:
+def test_a_wrong_answer_fails_the_deploy_and_the_version_before_serves_again(project: Project) -> None:
+    before = project.outputs()
+    module = "src/whole_way_server/tools/simpleadd.py"
+    project.replace(module, "total = a + b", "total = a + b + 1")
+    done = project.deploy()
+    project.replace(module, "total = a + b + 1", "total = a + b")
+    assert done.returncode != 0
+    assert "whole-way-server___simpleadd answered '31'; expected '30'" in done.stdout + done.stderr
+    assert project.outputs() | {"ToolCallLatency": ""} == before | {"ToolCallLatency": ""}
+    verified = project.ops("verify", "--stage", "dev")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_destroy_leaves_nothing_and_says_so(
+    project: Project, before: dict[str, list[str]], zone_id: str
+) -> None:
     done = project.ops("destroy", "--stage", "dev", "--yes", "--artifacts")
     assert done.returncode == 0, done.stdout + done.stderr
     assert everything(project.cloud) == before
+    records = project.cloud.client("route53").list_resource_record_sets(HostedZoneId=zone_id)
+    assert {record["Type"] for record in records["ResourceRecordSets"]} == {"NS", "SOA"}
     again = project.ops("destroy", "--stage", "dev", "--yes")
     assert again.returncode == 0, again.stdout + again.stderr

@@ -189,7 +189,19 @@ def services_act_for_this_account_only(templates: Templates) -> list[str]:
 
 
 # Actions that know no resources, see the service authorization reference.
-ACTIONS_WITHOUT_RESOURCES = {"ecr:GetAuthorizationToken", "ec2:DescribeManagedPrefixLists"}
+ACTIONS_WITHOUT_RESOURCES = {
+    "acm:ListCertificates",
+    "acm:RequestCertificate",
+    "ec2:DescribeManagedPrefixLists",
+    "ecr:GetAuthorizationToken",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeDeliveries",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:PutResourcePolicy",
+    "wafv2:ListWebACLs",
+}
 
 
 @promise
@@ -438,7 +450,7 @@ def cloudfront_speaks_what_the_listener_speaks(templates: Templates) -> list[str
 
 @promise
 def cloudfront_passes_everything_and_keeps_nothing(templates: Templates) -> list[str]:
-    """All seven methods, HTTPS only, CORS answered, nothing cached, streams not held back."""
+    """All seven methods, all headers, HTTPS only, CORS and security headers, nothing cached or held back."""
     distribution = only(templates["cloudfront"], "AWS::CloudFront::Distribution")["DistributionConfig"]
     behaviour = distribution["DefaultCacheBehavior"]
     methods = {"GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"}
@@ -456,11 +468,68 @@ def cloudfront_passes_everything_and_keeps_nothing(templates: Templates) -> list
         + differences("CachingDisabled", chosen["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad")
         + differences("AllViewer", chosen["OriginRequestPolicyId"], "216adef6-5c7f-47e4-b989-5492eafa07d3")
         + differences(
-            "CORS-With-Preflight", chosen["ResponseHeadersPolicyId"], "5cc3b908-e619-4b99-88e5-2cf7f45965bd"
+            "CORS-with-preflight-and-SecurityHeadersPolicy",
+            chosen["ResponseHeadersPolicyId"],
+            "eaab4381-ed33-4a86-88ca-d9558dc6cd63",
         )
         + differences("Compress", behaviour.get("Compress"), False)
         + ([] if 60 <= timeout <= 120 else [f"OriginReadTimeout is {timeout}"])
     )
+
+
+@promise
+def the_web_acl_lets_mcp_by(templates: Templates) -> list[str]:
+    """Big bodies and callers without User-Agent are counted, not blocked; addresses are limited."""
+    acl = only(templates["waf"], "Custom::EdgeWebAcl")
+    groups = {group["Name"]: group.get("CountedRules", []) for group in acl.get("ManagedRuleGroups", [])}
+    counted = groups.get("AWSManagedRulesCommonRuleSet")
+    passed = templates["main"]["Resources"]["CloudFront"]["Properties"]["Parameters"]["WebAclArn"]
+    used = only(templates["cloudfront"], "AWS::CloudFront::Distribution")["DistributionConfig"].get(
+        "WebACLId"
+    )
+    return (
+        differences("counted rules", counted, ["SizeRestrictions_BODY", "NoUserAgent_HEADER"])
+        + differences("RateLimit", acl.get("RateLimit"), {"Ref": "RateLimit"})
+        + differences(
+            "web ACL passed",
+            passed,
+            {"Fn::If": ["HasWebAcl", {"Fn::GetAtt": ["Waf", "Outputs.WebAclArn"]}, ""]},
+        )
+        + differences(
+            "web ACL of the distribution",
+            used,
+            {"Fn::If": ["HasWebAcl", {"Ref": "WebAclArn"}, {"Ref": "AWS::NoValue"}]},
+        )
+    )
+
+
+@promise
+def production_has_a_web_acl_unless_it_is_switched_off(templates: Templates) -> list[str]:
+    """Who says nothing gets the web ACL and the access log."""
+    parameters = templates["main"]["Parameters"]
+    return differences("WebAcl", parameters["WebAcl"]["Default"], "true") + differences(
+        "AccessLog", parameters["AccessLog"]["Default"], "true"
+    )
+
+
+@promise
+def the_endpoints_own_name_answers_on_both_address_families(templates: Templates) -> list[str]:
+    """Alias records of types A and AAAA, and a certificate with TLS 1.2 or newer and no extra address."""
+    cloudfront = templates["cloudfront"]
+    records = resources(cloudfront, "AWS::Route53::RecordSet")
+    targets = {record["Type"]: record.get("AliasTarget", {}) for record in records.values()}
+    breaches = differences("record types", sorted(targets), ["A", "AAAA"])
+    zone = {"Fn::FindInMap": ["Edge", {"Ref": "AWS::Partition"}, "HostedZoneId"]}
+    for kind, target in targets.items():
+        breaches += differences(
+            f"target of {kind}", get_att(target.get("DNSName")), "Distribution.DomainName"
+        )
+        breaches += differences(f"zone of {kind}", target.get("HostedZoneId"), zone)
+    distribution = only(cloudfront, "AWS::CloudFront::Distribution")["DistributionConfig"]
+    condition, own, _ = distribution["ViewerCertificate"].get("Fn::If", ["", {}, {}])
+    breaches += differences("condition of the certificate", condition, "HasDomainName")
+    breaches += differences("SslSupportMethod", own.get("SslSupportMethod"), "sni-only")
+    return breaches + differences("MinimumProtocolVersion", own.get("MinimumProtocolVersion"), "TLSv1.2_2021")
 
 
 # --- custom resources ---
@@ -480,10 +549,16 @@ def custom_resources_outlive_their_functions(templates: Templates) -> list[str]:
 
 
 HANDLERS = {
+    "Custom::ClientSecret": "custom_resources.client_secret.handler",
     "Custom::ContainerImage": "custom_resources.container_image.handler",
+    "Custom::EdgeAccessLog": "custom_resources.edge_access_log.handler",
+    "Custom::EdgeCertificate": "custom_resources.edge_certificate.handler",
+    "Custom::EdgeWebAcl": "custom_resources.edge_web_acl.handler",
     "Custom::Emptied": "custom_resources.emptied.handler",
     "Custom::GatewayTarget": "custom_resources.gateway_target.handler",
+    "Custom::ToolCall": "custom_resources.tool_call.handler",
     "Custom::ManagedPrefixList": "custom_resources.managed_prefix_list.handler",
+    "Custom::SigningKeys": "custom_resources.signing_keys.handler",
 }
 
 
@@ -508,6 +583,20 @@ def functions_come_from_the_bundle(templates: Templates) -> list[str]:
 
 
 @promise
+def a_deploy_ends_with_a_call(templates: Templates) -> list[str]:
+    """Once the target is registered a tool is called through the gateway, and again for each new version."""
+    call = only(templates["agentcore"], "Custom::ToolCall")
+    breaches = differences(
+        "what the call waits for", call["TargetName"], {"Fn::GetAtt": ["GatewayTarget", "TargetName"]}
+    )
+    revision = str(call.get("Revision"))
+    breaches += [
+        f"{name} makes no call" for name in ("ImageDigest", "ArtifactPrefix") if name not in revision
+    ]
+    return breaches
+
+
+@promise
 def the_gateway_comes_last(templates: Templates) -> list[str]:
     """The target is registered once the server can be reached, and again for each new image."""
     root = templates["main"]
@@ -525,9 +614,12 @@ def children_wait_for_no_more_than_they_use(templates: Templates) -> list[str]:
         "Network": set(),
         "Ecr": set(),
         "Alb": {"Network"},
-        "Fargate": {"Network", "Ecr", "Alb"},
-        "CloudFront": {"Alb"},
-        "AgentCore": {"Ecr", "Fargate", "CloudFront"},
+        "Auth": {"Network"},
+        "Fargate": {"Network", "Ecr", "Alb", "Auth"},
+        "Waf": set(),
+        "Certificate": set(),
+        "CloudFront": {"Alb", "Waf", "Certificate"},
+        "AgentCore": {"Ecr", "Auth", "Fargate", "CloudFront"},
         "Alarms": {"Alb", "Fargate"},
         "Dashboard": {"Alb", "Fargate", "CloudFront", "AgentCore"},
     }
@@ -539,6 +631,91 @@ def children_wait_for_no_more_than_they_use(templates: Templates) -> list[str]:
     ]
 
 
+CALLERS = {
+    "AUTH_MODE": "AuthMode",
+    "AUTH_ISSUER": "AuthIssuer",
+    "AUTH_AUDIENCE": "AuthAudience",
+    "AUTH_CLIENT_IDS": "AuthClientIds",
+    "AUTH_REQUIRED_SCOPES": "AuthScopes",
+    "AUTH_JWKS_URL": "AuthKeysUrl",
+    "AUTH_RESOURCE_URL": "ResourceUrl",
+}
+
+
+@promise
+def the_server_always_asks_for_tokens(templates: Templates) -> list[str]:
+    """No mode without, the audience or the client decides, and the gateway has a token to show."""
+    fargate, root = templates["fargate"], templates["main"]
+    modes = fargate["Parameters"]["AuthMode"].get("AllowedValues")
+    breaches = differences("modes", modes, ["cognito", "jwt"])
+    (container,) = only(fargate, "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    environment = {item["Name"]: item["Value"] for item in container["Environment"] if "Name" in item}
+    for variable, parameter in CALLERS.items():
+        breaches += differences(variable, environment.get(variable), {"Ref": parameter})
+    passed = root["Resources"]["Fargate"]["Properties"]["Parameters"]
+    breaches += differences("AuthAudience", passed["AuthAudience"], {"Ref": "OidcAudience"})
+    for parameter, output in {"AuthMode": "AuthMode", "AuthIssuer": "Issuer", "AuthScopes": "Scopes"}.items():
+        breaches += differences(parameter, get_att(passed[parameter]), f"Auth.Outputs.{output}")
+    target = only(templates["agentcore"], "Custom::GatewayTarget")
+    (credentials,) = target.get("CredentialProviderConfigurations") or [{}]
+    kind = credentials.get("credentialProviderType")
+    return breaches + differences("credentials of the target", kind, "OAUTH")
+
+
+@promise
+def machines_alone_get_tokens(templates: Templates) -> list[str]:
+    """The user pool has no sign-up; a client has one grant, its own credentials, and one scope."""
+    auth = templates["auth"]
+    pool = only(auth, "AWS::Cognito::UserPool")
+    alone = pool.get("AdminCreateUserConfig", {}).get("AllowAdminCreateUserOnly")
+    breaches = differences("AllowAdminCreateUserOnly", alone, True)
+    scopes = []
+    for name, client in resources(auth, "AWS::Cognito::UserPoolClient").items():
+        breaches += differences(f"flows of {name}", client.get("AllowedOAuthFlows"), ["client_credentials"])
+        breaches += differences(f"secret of {name}", client.get("GenerateSecret"), True)
+        flows = client.get("ExplicitAuthFlows")
+        breaches += differences(f"users' flows of {name}", flows, ["ALLOW_REFRESH_TOKEN_AUTH"])
+        scopes += client["AllowedOAuthScopes"]
+    expected = [{"Fn::Sub": f"${{ProjectName}}/{scope}"} for scope in ("call", "invoke")]
+    return breaches + differences("scopes", scopes, expected)
+
+
+@promise
+def secrets_stay_in_secrets_manager(templates: Templates) -> list[str]:
+    """No property and no output holds a client's secret, and no secret is written in a template."""
+    breaches = []
+    for stem, template in templates.items():
+        for path, node in walk({key: template.get(key, {}) for key in ("Resources", "Outputs")}):
+            if str(get_att(node) or "").endswith(".ClientSecret"):
+                breaches.append(f"{stem} shows a client's secret at {'.'.join(map(str, path))}")
+            if isinstance(node, dict) and {"SecretString", "ClientSecret"} & set(node):
+                breaches.append(f"{stem} writes a secret at {'.'.join(map(str, path))}")
+        for name, template_secret in resources(template, "AWS::SecretsManager::Secret").items():
+            if "GenerateSecretString" in template_secret:
+                breaches.append(f"{stem}.{name} makes up a secret nobody else has")
+    config = only(templates["agentcore"], "AWS::BedrockAgentCore::OAuth2CredentialProvider")
+    custom = config["Oauth2ProviderConfigInput"]["CustomOauth2ProviderConfig"]
+    return breaches + differences("the provider's secret", custom.get("ClientSecretSource"), "EXTERNAL")
+
+
+@promise
+def signing_keys_are_for_the_network_alone(templates: Templates) -> list[str]:
+    """The bucket of the issuer's keys is read by one VPC, over TLS, and written by one function."""
+    auth = templates["auth"]
+    policy = only(auth, "AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    allowed = [statement for statement in policy if statement["Effect"] == "Allow"]
+    conditions = [statement.get("Condition") for statement in allowed]
+    expected = [{"StringEquals": {"aws:SourceVpc": {"Ref": "VpcId"}}}]
+    breaches = differences("who may read", conditions, expected)
+    breaches += differences("what", [statement["Action"] for statement in allowed], ["s3:GetObject"])
+    blocked = only(auth, "AWS::S3::Bucket").get("PublicAccessBlockConfiguration", {})
+    breaches += differences("public access block", list(blocked.values()), [True] * 4)
+    # The schedule goes first on deletion, so that it copies nothing into a bucket that is being emptied.
+    if "SigningKeys" not in dependencies(auth, "SigningKeysSchedule"):
+        breaches.append("the schedule may outlive the last copy")
+    return breaches
+
+
 @promise
 def the_gateway_can_search_and_speaks_every_version(templates: Templates) -> list[str]:
     """Semantic search can be had only at creation, and a name only once in an account."""
@@ -548,7 +725,7 @@ def the_gateway_can_search_and_speaks_every_version(templates: Templates) -> lis
     return (
         differences("SearchType", mcp.get("SearchType"), "SEMANTIC")
         + differences("SupportedVersions", mcp.get("SupportedVersions"), versions)
-        + differences("AuthorizerType", gateway["AuthorizerType"], "AWS_IAM")
+        + differences("AuthorizerType", gateway["AuthorizerType"], {"Ref": "GatewayAuthorizer"})
         + differences("ProtocolType", gateway.get("ProtocolType"), "MCP")
         + ([] if "AWS::StackId" in str(gateway["Name"]) else ["the gateway's name isn't the stack's own"])
     )
@@ -627,7 +804,9 @@ def teardown_leaves_nothing(templates: Templates) -> list[str]:
         for name in resources(template, "AWS::S3::Bucket"):
             emptied = [
                 key
-                for key, properties in resources(template, "Custom::Emptied").items()
+                # Signing keys are one object, which goes with their resource.
+                for kind in ("Custom::Emptied", "Custom::SigningKeys")
+                for key, properties in resources(template, kind).items()
                 if properties.get("BucketName") == {"Ref": name}
             ]
             if not emptied:
@@ -695,7 +874,12 @@ NO_PLACE = re.compile(r"^[a-z-]+(\.elasticloadbalancing)?\.amazonaws\.com$|^com\
 
 
 def _asks_for_the_region(template: Template, path: tuple[str | int, ...]) -> bool:
-    """Return whether the path leads into a condition of the form `!Equals [!Ref AWS::Region, <region>]`."""
+    """Return whether the path leads into a condition of the form `!Equals [!Ref AWS::Region, <region>]`.
+
+    Or to what a given certificate must look like: CloudFront takes those of one region only.
+    """
+    if path[:2] == ("Parameters", "CertificateArn"):
+        return True
     if path[0] != "Conditions" or path[2:3] != ("Fn::Equals",):
         return False
     return bool(template["Conditions"][path[1]]["Fn::Equals"][0] == {"Ref": "AWS::Region"})
@@ -748,5 +932,7 @@ def names_come_from_the_stack(templates: Templates) -> list[str]:
         for stem, template in templates.items()
         for name, properties in resources(template, "AWS::*").items()
         for key in properties
-        if NAMES.match(key) and template["Resources"][name]["Type"] != "AWS::EC2::VPCEndpoint"
+        if NAMES.match(key)
+        # These name what is there already.
+        and template["Resources"][name]["Type"] not in ("AWS::EC2::VPCEndpoint", "AWS::Lambda::Permission")
     ]

@@ -53,6 +53,73 @@ def test_a_maximum_below_the_desired_count_is_refused() -> None:
             assert bool(rule_problems(MAIN, DEV | counts)) == (desired > maximum), counts
 
 
+CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"HostedZoneId": "Z1"}, "HostedZoneId says where DomainName's records go"),
+        ({"CertificateArn": CERTIFICATE}, "CertificateArn is the certificate of DomainName"),
+        ({"WebAcl": "false"}, "The endpoint is on the internet, so WebAcl must be true"),
+        ({"AllowedCountries": "DE", "BlockedCountries": "US"}, "not both"),
+    ],
+)
+def test_edge_parameters_that_contradict_each_other_are_refused(
+    values: dict[str, str], complaint: str
+) -> None:
+    (problem,) = rule_problems(MAIN, DEV | values)
+    assert complaint in problem
+
+
+ISSUER = {
+    "OidcIssuer": "https://idp.example.com/",
+    "OidcDiscoveryUrl": "https://idp.example.com/.well-known/openid-configuration",
+    "OidcAudience": "https://mcp.example.com",
+    "OidcClientId": "gateway",
+    "OidcClientSecretArn": "arn:aws:secretsmanager:us-east-1:000000000000:secret:gateway-AbCdEf",
+}
+BESIDE_AN_ISSUER = {**ISSUER, "OidcScopes": "call,read", "OidcAudienceParameter": "audience"}
+
+
+@pytest.mark.parametrize("name", [name for name in ISSUER if name != "OidcIssuer"])
+def test_half_an_issuer_is_refused(name: str) -> None:
+    (problem,) = rule_problems(MAIN, DEV | {key: value for key, value in ISSUER.items() if key != name})
+    assert problem.startswith(f"OidcIssuer needs {name}")
+
+
+@pytest.mark.parametrize("name", [name for name in BESIDE_AN_ISSUER if name != "OidcIssuer"])
+def test_what_belongs_to_an_issuer_is_refused_without_it(name: str) -> None:
+    (problem,) = rule_problems(MAIN, DEV | {name: BESIDE_AN_ISSUER[name]})
+    assert problem.startswith(name)
+
+
+@pytest.mark.parametrize("values", [ISSUER, BESIDE_AN_ISSUER, {"GatewayAuthorizer": "CUSTOM_JWT"}])
+def test_a_whole_issuer_is_accepted(values: dict[str, str]) -> None:
+    assert parameter_problems(MAIN, DEV | values) == []
+    assert rule_problems(MAIN, DEV | values) == []
+
+
+def test_an_existing_gateway_keeps_its_authorizer() -> None:
+    values = {"GatewayIdentifier": "tools-abcde12345", "GatewayAuthorizer": "CUSTOM_JWT"}
+    (problem,) = rule_problems(MAIN, DEV | values)
+    assert "has its own" in problem
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"DomainName": "mcp.example.com"},
+        {"DomainName": "mcp.example.com", "HostedZoneId": "Z1"},
+        {"DomainName": "mcp.example.com", "CertificateArn": CERTIFICATE},
+        {"DomainName": "mcp.example.com", "CertificateArn": CERTIFICATE, "HostedZoneId": "Z1"},
+        {"AllowedCountries": "DE,US"},
+    ],
+)
+def test_edge_parameters_that_go_together_are_accepted(values: dict[str, str]) -> None:
+    assert rule_problems(MAIN, DEV | values) == []
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -73,6 +140,19 @@ def test_a_maximum_below_the_desired_count_is_refused() -> None:
         ("KnowledgeBaseId", "too-short"),
         ("GatewayIdentifier", "arn:aws:bedrock-agentcore:us-east-1:000000000000:gateway/tools-abcde12345"),
         ("GatewayIdentifier", "tools"),
+        ("DomainName", "MCP.example.com"),
+        ("DomainName", "*.example.com"),
+        ("DomainName", "localhost"),
+        ("HostedZoneId", "example.com"),
+        (
+            "CertificateArn",
+            "arn:aws:acm:eu-west-1:000000000000:certificate/11111111-2222-3333-4444-555555555555",
+        ),
+        ("WebAcl", "on"),
+        ("RateLimit", "9"),
+        ("AllowedCountries", "Germany"),
+        ("BlockedCountries", "DE, US"),
+        ("AccessLog", "yes"),
         ("AlarmEmail", "nobody"),
         ("LogRetentionDays", "31"),
     ],
@@ -89,6 +169,15 @@ def test_a_bad_value_is_refused_before_anything_is_created(name: str, value: str
         ("VpcCidr", "172.31.0.0/22"),
         ("KnowledgeBaseId", "ABCDE12345"),
         ("GatewayIdentifier", "knowledge-mcp-server-0a1b2c3d-abcde12345"),
+        ("DomainName", "mcp.example.co.uk"),
+        ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),
+        (
+            "CertificateArn",
+            "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555",
+        ),
+        ("RateLimit", "2000000000"),
+        ("AllowedCountries", "DE"),
+        ("BlockedCountries", "DE,US"),
         ("AlarmEmail", "on.call+mcp@example.com"),
         ("LogRetentionDays", "365"),
     ],

@@ -23,6 +23,7 @@ LAMBDA_TARGET = {
     "toolSchema": {"inlinePayload": []},
 }
 OAUTH_PROVIDER = {"providerArn": "arn:aws:x:y:000000000000:z", "scopes": []}
+BY_CODE = {**OAUTH_PROVIDER, "grantType": "AUTHORIZATION_CODE"}
 
 
 def credential(kind: str, **provider: Any) -> dict[str, Any]:
@@ -235,9 +236,15 @@ def test_authorizers_that_are_not_available_are_named(agentcore: AgentCore) -> N
     with pytest.raises(ClientError, match="authorizerConfiguration is required"):
         agentcore.create_gateway(authorizerType="CUSTOM_JWT")
     discovery = "https://idp.example/.well-known/openid-configuration"
-    configuration = {"customJWTAuthorizer": {"discoveryUrl": discovery, "allowedClients": ["c"]}}
-    with pytest.raises(ClientError, match="not available in the local cloud"):
+    authorizer = {"discoveryUrl": discovery, "allowedClients": ["c"]}
+    configuration = {"customJWTAuthorizer": authorizer}
+    with pytest.raises(ClientError, match="must not be set for authorizer type AWS_IAM"):
+        agentcore.create_gateway(authorizerType="AWS_IAM", authorizerConfiguration=configuration)
+    del authorizer["allowedClients"]
+    with pytest.raises(ClientError, match="At least one of allowedAudience"):
         agentcore.create_gateway(authorizerType="CUSTOM_JWT", authorizerConfiguration=configuration)
+    with pytest.raises(ClientError, match="not available in the local cloud"):
+        agentcore.create_gateway(authorizerType="AUTHENTICATE_ONLY")
 
 
 def test_target_is_created_indexed_and_ready(agentcore: AgentCore, endpoint: str) -> None:
@@ -389,7 +396,10 @@ def test_gateway_with_targets_is_not_deleted(agentcore: AgentCore, endpoint: str
         ({"targetConfiguration": {"mcp": {"lambda": LAMBDA_TARGET}}}, "mcpServer only"),
         (credential("JWT_PASSTHROUGH"), "not supported"),
         (credential("GATEWAY_IAM_ROLE"), "iamCredentialProvider"),
-        (credential("OAUTH", oauthCredentialProvider=OAUTH_PROVIDER), "not available in the local cloud"),
+        (credential("OAUTH"), "oauthCredentialProvider is required"),
+        (credential("OAUTH", oauthCredentialProvider=OAUTH_PROVIDER), "not found"),
+        (credential("OAUTH", oauthCredentialProvider=BY_CODE), "CLIENT_CREDENTIALS only"),
+        (credential("API_KEY"), "not available in the local cloud"),
     ],
 )
 def test_target_requests_that_are_refused(agentcore: AgentCore, change: dict[str, Any], text: str) -> None:

@@ -116,6 +116,7 @@ def make_project(
             "custom_resources/requirements.txt": make_wheel(),
             "custom_resources/requirements.in": "tinydep\n",
             "custom_resources/tests/test_emptied.py": "",
+            "custom_resources/reference/Emptied.md": "# Custom::Emptied\n",
             "custom_resources/__pycache__/emptied.cpython-311.pyc": "compiled",
         }
         for stage in ("dev", "prod"):
@@ -145,12 +146,16 @@ def aws() -> Aws:
 
 @pytest.fixture
 def stub(aws: Aws) -> Iterator[Callable[[str], Stubber]]:
-    """Return a function giving a service's Stubber; at the end each must have been asked everything."""
+    """Return a function giving a service's Stubber; at the end each must have been asked everything.
+
+    `service@region` is the service of another region than the session's.
+    """
     stubs: dict[str, Stubber] = {}
 
     def get(service: str) -> Stubber:
         if service not in stubs:
-            stubs[service] = Stubber(aws.client(service))
+            name, _, region = service.partition("@")
+            stubs[service] = Stubber(aws.client(name, region))
             stubs[service].activate()
         return stubs[service]
 

@@ -31,6 +31,8 @@ class Behaviour:
         refuse_signed: answer signed calls with this status.
         refuse_unsigned: answer unsigned calls with this status.
         open_to_all: answer unsigned calls to the gateway.
+        token: answer calls to the gateway that carry this bearer token; signed ones are strangers' then.
+        refuse_strangers: answer calls to the server itself with this status; 0 answers them.
         total: what 10 + 20 is.
         tools: names listed by the gateway, one a page.
         tool_error: report an error in the tool.
@@ -41,6 +43,8 @@ class Behaviour:
     refuse_signed: int = 0
     refuse_unsigned: int = 401
     open_to_all: bool = False
+    token: str = ""
+    refuse_strangers: int = 401
     total: int = 30
     tools: tuple[str, ...] = ("x_amz_bedrock_agentcore_search", f"{TARGET}___simpleadd")
     tool_error: bool = False
@@ -64,13 +68,16 @@ class Handler(BaseHTTPRequestHandler):
         headers = {key.lower(): value for key, value in self.headers.items()}
         self.behaviour.requests.append((self.path, headers, message))
         if self.path == "/gateway/mcp":
-            signed = headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 ")
+            proof = f"Bearer {self.behaviour.token}" if self.behaviour.token else "AWS4-HMAC-SHA256 "
+            signed = headers.get("authorization", "").startswith(proof)
             if not signed and not self.behaviour.open_to_all:
                 return self._answer(
                     self.behaviour.refuse_unsigned, b'{"message":"Missing Authentication Token"}'
                 )
             if signed and self.behaviour.refuse_signed:
                 return self._answer(self.behaviour.refuse_signed, b'{"message":"not allowed"}')
+        elif self.behaviour.refuse_strangers:
+            return self._answer(self.behaviour.refuse_strangers, b'{"error":"invalid_token"}')
         if "id" not in message:
             return self._answer(202, b"")
         return self._reply({"jsonrpc": "2.0", "id": message["id"], "result": self._result(message)})
@@ -134,7 +141,13 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serve(behaviour: Behaviour, certificate: tuple[Path, Path]) -> Iterator[str]:
     """Serve over TLS on a free loopback port; yields host:port."""
-    handler = type("BoundHandler", (Handler,), {"behaviour": behaviour})
+    with https_server(type("BoundHandler", (Handler,), {"behaviour": behaviour}), certificate) as place:
+        yield place
+
+
+@contextmanager
+def https_server(handler: type[BaseHTTPRequestHandler], certificate: tuple[Path, Path]) -> Iterator[str]:
+    """Serve `handler` over TLS on a free loopback port; yields host:port."""
     server = Server(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate)

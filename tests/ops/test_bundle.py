@@ -305,3 +305,24 @@ def test_project_is_found_from_below(project: Project) -> None:
 def test_no_project(tmp_path: Path) -> None:
     with pytest.raises(OpsError, match="is not inside a project"):
         find_project(tmp_path)
+
+
+def test_models_of_services_that_are_not_called_stay_out(
+    project: Project, wheels: tuple[Path, Callable[..., str]]
+) -> None:
+    shared = [
+        "botocore/data/endpoints.json",
+        "botocore/data/s3/2006-03-01/service-2.json.gz",
+        "botocore/auth.py",
+    ]
+    unused = ["botocore/data/sqs/2012-11-05/service-2.json.gz", "boto3/data/s3/2006-03-01/resources-1.json"]
+    names = [*shared, *unused]
+    (project.root / "custom_resources/aws-services.txt").write_text("s3\n")
+    assert [name for name in names if vendor.is_used(name, ["s3"])] == shared
+    assert all(vendor.is_used(name, []) for name in names), "nothing is known of the services"
+
+    (project.root / "custom_resources/requirements.txt").write_text(
+        wheels[1]("botocore", extra=shared[1]) + wheels[1]("others", extra=unused[0])
+    )
+    packed = zip_names(contents(build_bundle(project))["functions/custom-resources.zip"])
+    assert (shared[1] in packed, unused[0] in packed) == (True, False)

@@ -16,6 +16,8 @@ from tests.ops.conftest import ACCOUNT, REGION
 
 Stub = Callable[[str], Stubber]
 NAME = "knowledge-mcp-server-dev"
+CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/11111111-2222-3333-4444-555555555555"
+EDGE_LISTING = {"Scope": "CLOUDFRONT", "Limit": 100}
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 STACK = "AWS::CloudFormation::Stack"
 
@@ -148,9 +150,13 @@ GONE: dict[str, list[tuple[str, str, str]]] = {
     "AWS::BedrockAgentCore::GatewayTarget": [
         ("bedrock-agentcore-control", "get_gateway_target", "ResourceNotFoundException")
     ],
+    "AWS::BedrockAgentCore::OAuth2CredentialProvider": [
+        ("bedrock-agentcore-control", "get_oauth2_credential_provider", "ResourceNotFoundException")
+    ],
     "AWS::CloudFront::Distribution": [("cloudfront", "get_distribution", "NoSuchDistribution")],
     "AWS::CloudFront::VpcOrigin": [("cloudfront", "get_vpc_origin", "EntityNotFound")],
     "AWS::CloudWatch::Dashboard": [("cloudwatch", "get_dashboard", "ResourceNotFound")],
+    "AWS::Cognito::UserPool": [("cognito-idp", "describe_user_pool", "ResourceNotFoundException")],
     "AWS::EC2::EIP": [("ec2", "describe_addresses", "InvalidAddress.NotFound")],
     "AWS::EC2::NatGateway": [("ec2", "describe_nat_gateways", "NatGatewayNotFound")],
     "AWS::EC2::VPC": [("ec2", "describe_vpcs", "InvalidVpcID.NotFound")],
@@ -163,7 +169,9 @@ GONE: dict[str, list[tuple[str, str, str]]] = {
     "AWS::IAM::Role": [("iam", "get_role", "NoSuchEntity")],
     "AWS::Lambda::Function": [("lambda", "get_function_configuration", "ResourceNotFoundException")],
     "AWS::S3::Bucket": [("s3", "head_bucket", "404")],
+    "AWS::SecretsManager::Secret": [("secretsmanager", "describe_secret", "ResourceNotFoundException")],
     "AWS::SNS::Topic": [("sns", "get_topic_attributes", "NotFound")],
+    "Custom::EdgeAccessLog": [("logs@us-east-1", "get_delivery_source", "ResourceNotFoundException")],
     "Custom::GatewayTarget": [
         ("bedrock-agentcore-control", "list_gateway_targets", "ResourceNotFoundException")
     ],
@@ -181,14 +189,31 @@ EMPTY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "AWS::ECS::Cluster": ("ecs", "describe_clusters", {"clusters": [{"status": "INACTIVE"}]}),
     "AWS::KMS::Key": ("kms", "describe_key", {"KeyMetadata": {"KeyId": "k", "KeyState": "PendingDeletion"}}),
     "AWS::Logs::LogGroup": ("logs", "describe_log_groups", {"logGroups": [{"logGroupName": "longer"}]}),
+    "Custom::EdgeCertificate": (
+        "acm@us-east-1",
+        "list_certificates",
+        {"CertificateSummaryList": [{"CertificateArn": CERTIFICATE, "DomainName": "other.example.com"}]},
+    ),
+    "Custom::EdgeWebAcl": ("wafv2@us-east-1", "list_web_acls", {"WebACLs": [{"Name": "other"}]}),
 }
 IDS = {
     "AWS::BedrockAgentCore::Gateway": "knowledge-abcdefghij",
     "AWS::BedrockAgentCore::GatewayTarget": "knowledge-abcdefghij|ABCDEFGHIJ",
+    "AWS::Cognito::UserPool": "eu-west-1_AbCdEf",
     "AWS::ECS::Service": f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/cluster-1/service-1",
     "AWS::ElasticLoadBalancingV2::LoadBalancer": "arn:lb",
     "AWS::SNS::Topic": "arn:topic",
+    "Custom::EdgeAccessLog": "edge-access-log|knowledge-0a1b2c3d",
+    "Custom::EdgeCertificate": "edge-certificate|mcp.example.com|0123456789abcdef",
+    "Custom::EdgeWebAcl": "edge-web-acl|knowledge-0a1b2c3d",
     "Custom::GatewayTarget": "knowledge-abcdefghij|knowledge",
+}
+# Kinds that have a log group beside them.
+WITH_LOG_GROUP = {
+    "AWS::CodeBuild::Project": "logs",
+    "AWS::Lambda::Function": "logs",
+    "Custom::EdgeAccessLog": "logs@us-east-1",
+    "Custom::EdgeWebAcl": "logs@us-east-1",
 }
 
 
@@ -199,14 +224,14 @@ def test_each_lookup_has_a_test() -> None:
 @pytest.mark.parametrize("kind", sorted(LOOKUPS))
 def test_what_is_gone_is_not_a_leftover(aws: Aws, stub: Stub, kind: str) -> None:
     gone_stack(stub)
+    if kind in WITH_LOG_GROUP:
+        stub(WITH_LOG_GROUP[kind]).add_response("describe_log_groups", {"logGroups": []})
     for service, operation, code in GONE.get(kind, []):
         stub(service).add_client_error(operation, code)
     if kind in EMPTY:
         service, operation, answer = EMPTY[kind]
         stub(service).add_response(operation, answer)
     name = IDS.get(kind, "thing")
-    if kind in {"AWS::Lambda::Function", "AWS::CodeBuild::Project"}:
-        stub("logs").add_response("describe_log_groups", {"logGroups": []})
     if kind == "AWS::EC2::VPC":
         stub("ec2").add_response("describe_network_interfaces", {"NetworkInterfaces": []})
     gateways(stub)
@@ -215,6 +240,35 @@ def test_what_is_gone_is_not_a_leftover(aws: Aws, stub: Stub, kind: str) -> None
 
     assert (found.left, found.unknown) == ([], [])
     assert found.looked_up == 2
+
+
+def test_what_the_edge_still_has_is_a_leftover(aws: Aws, stub: Stub) -> None:
+    gone_stack(stub)
+    kinds = ("Custom::EdgeWebAcl", "Custom::EdgeCertificate", "Custom::EdgeAccessLog")
+    stub("wafv2@us-east-1").add_response(
+        "list_web_acls", {"WebACLs": [{"Name": "other"}], "NextMarker": "other"}, EDGE_LISTING
+    )
+    stub("wafv2@us-east-1").add_response(
+        "list_web_acls",
+        {"WebACLs": [{"Name": "knowledge-0a1b2c3d"}]},
+        {**EDGE_LISTING, "NextMarker": "other"},
+    )
+    stub("acm@us-east-1").add_response(
+        "list_certificates",
+        {"CertificateSummaryList": [{"CertificateArn": CERTIFICATE, "DomainName": "mcp.example.com"}]},
+    )
+    stub("acm@us-east-1").add_response(
+        "list_tags_for_certificate", {"Tags": [{"Key": "custom-resource:owner", "Value": "ab12"}]}
+    )
+    group = "/aws/vendedlogs/cloudfront/knowledge-0a1b2c3d"
+    stub("logs@us-east-1").add_response(
+        "describe_log_groups", {"logGroups": [{"logGroupName": group}]}, {"logGroupNamePrefix": group}
+    )
+    gateways(stub)
+
+    found = look(aws, inventory(*((kind, IDS[kind]) for kind in kinds)))
+
+    assert found.left == [f"{kind} {IDS[kind]}" for kind in kinds]
 
 
 def test_a_lookup_that_was_refused_is_unknown_not_gone(aws: Aws, stub: Stub) -> None:

@@ -1,7 +1,11 @@
+import base64
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from botocore.stub import Stubber
@@ -12,7 +16,7 @@ from ops.errors import OpsError
 from ops.gateway import endpoint
 
 from tests.ops.conftest import REGION, SECRET, TOKEN
-from tests.ops.loopback_mcp import TARGET, Behaviour, connect_proxy, make_certificate, serve
+from tests.ops.loopback_mcp import TARGET, Behaviour, connect_proxy, https_server, make_certificate, serve
 
 Run = Callable[..., tuple[bool, dict[str, str], list[str]]]
 GATEWAY = f"knowledge-0a1b2c3d.gateway.bedrock-agentcore.{REGION}.amazonaws.com"
@@ -88,11 +92,86 @@ def test_requests_to_the_gateway_are_signed(run: Run, behaviour: Behaviour) -> N
                 "the version agreed on, not the one asked for"
             )
             assert headers["mcp-session-id"] == "session-1"
-    assert not [
-        path for path, headers, _ in behaviour.requests if path == "/mcp" and "authorization" in headers
+    to_server = [
+        headers.get("authorization", "") for path, headers, _ in behaviour.requests if path == "/mcp"
     ]
+    assert to_server == ["", f"Bearer {verify.FORGED}"]
     call = next(message for _, message in signed if message["method"] == "tools/call")
     assert call["params"] == {"name": f"{TARGET}___simpleadd", "arguments": {"a": 10, "b": 20}}
+
+
+class Issuer(BaseHTTPRequestHandler):
+    """Discovery document and token endpoint."""
+
+    requests: ClassVar[list[tuple[str, str]]] = []
+    status = 200
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+    def do_GET(self) -> None:
+        self._answer(200, {"token_endpoint": f"https://{self.headers['Host']}/oauth2/token"})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.requests.append((self.headers["Authorization"], body))
+        answers = {200: {"access_token": "agent-token"}, 400: {"error": "invalid_client"}}
+        self._answer(self.status, answers[self.status])
+
+    def _answer(self, status: int, content: dict[str, str]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def agents(
+    certificate: tuple[Path, Path], stub: Callable[[str], Stubber], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """Outputs of a stack whose gateway takes tokens."""
+    monkeypatch.setattr(Issuer, "requests", [])
+    arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:agent"
+    for _ in range(2):
+        stub("secretsmanager").add_response(
+            "get_secret_value",
+            {"SecretString": json.dumps({"client_id": "agent", "client_secret": "hunter+2"})},
+            {"SecretId": arn},
+        )
+    with https_server(Issuer, certificate) as place:
+        yield {
+            "GatewayAuthorizer": "CUSTOM_JWT",
+            "AgentSecretArn": arn,
+            "AgentScopes": "tools/invoke,tools/more",
+            "TokenDiscoveryUrl": f"https://{place}/.well-known/openid-configuration",
+        }
+
+
+def test_a_gateway_that_takes_tokens_gets_one(run: Run, behaviour: Behaviour, agents: dict[str, str]) -> None:
+    behaviour.token = "agent-token"
+
+    good, states, lines = run(**agents)
+
+    assert good, lines
+    assert set(states.values()) == {"ok"}
+    authorization, body = Issuer.requests[0]
+    assert base64.b64decode(authorization.removeprefix("Basic ")).decode() == "agent:hunter%2B2"
+    assert body == "grant_type=client_credentials&scope=tools%2Finvoke+tools%2Fmore"
+    assert "hunter" not in "".join(lines)
+    assert "agent-token" not in "".join(lines)
+
+
+def test_an_issuer_that_gives_no_token_is_named(
+    run: Run, agents: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Issuer, "status", 400)
+
+    good, states, lines = run(**agents)
+
+    assert not good
+    assert states["gateway tools"] == states["gateway tool call"] == "failed"
+    assert any("/oauth2/token answered HTTP 400: invalid_client" in line for line in lines)
 
 
 def test_secrets_are_not_printed(run: Run, behaviour: Behaviour) -> None:
@@ -110,10 +189,12 @@ def test_secrets_are_not_printed(run: Run, behaviour: Behaviour) -> None:
     ("change", "check", "said"),
     [
         ({"total": 31}, "gateway tool call", "10 + 20 gave 31"),
-        ({"total": 31}, "server tool call", "10 + 20 gave 31"),
+        ({"refuse_strangers": 0}, "server refuses no token", "a stranger's call was answered"),
+        ({"refuse_strangers": 0}, "server refuses forged token", "a stranger's call was answered"),
+        ({"refuse_strangers": 503}, "server refuses forged token", "HTTP 503"),
         ({"tool_error": True}, "gateway tool call", "reports: it broke"),
         ({"tools": ("other___simpleadd",)}, "gateway tools", f"no tool {TARGET}___simpleadd; it has: other"),
-        ({"open_to_all": True}, "gateway refuses unsigned", "an unsigned call was answered"),
+        ({"open_to_all": True}, "gateway refuses unsigned", "a stranger's call was answered"),
         ({"refuse_unsigned": 404}, "gateway refuses unsigned", "HTTP 404"),
         ({"refuse_signed": 403}, "gateway tools", "HTTP 403"),
         ({"health": [(200, '{"status":"unhealthy"}')]}, "server health", "unhealthy"),
@@ -141,7 +222,7 @@ def test_no_answer_is_unverified_not_failed(run: Run) -> None:
     good, states, lines = run(GatewayUrl="https://127.0.0.1:9/mcp")
 
     assert not good
-    assert states["server tool call"] == "ok"
+    assert states["server refuses no token"] == "ok"
     assert states["gateway tool call"] == states["gateway refuses unsigned"] == "unverified"
     assert any("no answer" in line for line in lines)
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sts.client import STSClient
 
 
+# CloudFront's own, where a distribution's web ACL, certificate and logs are.
+EDGE_REGION = "us-east-1"
+
+
 class Aws:
     """Clients of one region, made once each.
 
@@ -25,18 +29,19 @@ class Aws:
     def __init__(self, region: str) -> None:
         self.region = region
         self._session = boto3.Session(region_name=region)
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._account: str | None = None
 
-    def client(self, service: str) -> Any:
-        """Return the client of a service, by its name in boto3."""
+    def client(self, service: str, region: str = "") -> Any:
+        """Return the client of a service, by its name in boto3, in the session's region or another."""
+        key = service, region or self.region
         with self._lock:
-            if service not in self._clients:
+            if key not in self._clients:
                 config = Config(retries={"mode": "standard"}, connect_timeout=10, max_pool_connections=16)
                 make: Callable[..., Any] = self._session.client
-                self._clients[service] = make(service, config=config)
-            return self._clients[service]
+                self._clients[key] = make(service, region_name=key[1], config=config)
+            return self._clients[key]
 
     @property
     def cloudformation(self) -> CloudFormationClient:

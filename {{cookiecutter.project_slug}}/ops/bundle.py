@@ -28,7 +28,9 @@ FORMAT = b"1"
 _SOURCE_FILES = (".dockerignore", "Dockerfile", "README.md", "pyproject.toml", "requirements.txt")
 # What .dockerignore keeps out of the image must not lie in a bucket either; hidden files never get here.
 _KEY_FILES = ("*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "id_rsa*", "id_ecdsa*", "id_ed25519*")
-_NOT_IN_FUNCTIONS = ("tests", "requirements.in", "requirements.txt", "README.md")
+_NOT_IN_FUNCTIONS = ("tests", "reference", "requirements.in", "requirements.txt", "README.md")
+# The services that the functions call; the models of all others are left out.
+_SERVICES = "custom_resources/aws-services.txt"
 _HASH_LENGTH = 16
 
 
@@ -156,7 +158,9 @@ def _functions_zip(project: Project, functions: dict[str, bytes], requirements: 
         packages = vendor.vendor(requirements, project.cache)
         partial = cached.with_suffix(f".{os.getpid()}.partial")
         try:
-            content: dict[str, bytes | Path] = {**dict(archive.walk(packages)), **functions}
+            services = functions.get(_SERVICES, b"").decode().split()
+            used = {name: path for name, path in archive.walk(packages) if vendor.is_used(name, services)}
+            content: dict[str, bytes | Path] = {**used, **functions}
             archive.write_zip(partial, content, compress=True)
             partial.replace(cached)
         finally:

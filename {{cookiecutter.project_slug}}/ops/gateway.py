@@ -1,4 +1,4 @@
-"""The AgentCore gateway as an MCP endpoint: requests are signed with SigV4 for `bedrock-agentcore`."""
+"""The AgentCore gateway as an MCP endpoint: requests are signed with SigV4, or carry a token."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from botocore.exceptions import NoCredentialsError
 from ops.aws import Aws
 from ops.http import HttpClient
 from ops.mcp_client import McpClient, Signer
+from ops.tokens import agent_token, bearer
 
 SERVICE = "bedrock-agentcore"
 SEPARATOR = "___"
@@ -37,17 +38,26 @@ def signer(aws: Aws) -> Signer:
     return sign
 
 
-def gateway_client(aws: Aws, url: str, http: HttpClient, *, signed: bool = True) -> McpClient:
-    """Return a client of a gateway.
+def gateway_client(aws: Aws, outputs: dict[str, str], http: HttpClient, *, signed: bool = True) -> McpClient:
+    """Return a client of the stack's gateway, which proves who it is as the gateway asks.
 
     Args:
-        aws: whose credentials sign.
-        url: the gateway's URL.
+        aws: whose credentials sign, or read the secret that a token takes.
+        outputs: of the stack.
         http: the HTTP client.
-        signed: False sends requests without a signature, to see them refused.
+        signed: False sends requests without a proof, to see them refused.
+
+    Raises:
+        OpsError: no token is to be had.
+        urllib3.exceptions.HTTPError: the issuer of tokens wasn't reached.
 
     """
-    return McpClient(endpoint(url), http, signer(aws) if signed else None)
+    sign: Signer | None = None
+    if signed and outputs.get("GatewayAuthorizer") == "CUSTOM_JWT":
+        sign = bearer(agent_token(aws, http, outputs))
+    elif signed:
+        sign = signer(aws)
+    return McpClient(endpoint(outputs["GatewayUrl"]), http, sign)
 
 
 def tool_name(target: str, tool: str) -> str:

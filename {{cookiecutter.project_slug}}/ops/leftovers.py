@@ -14,7 +14,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.aws import Aws
+from ops.aws import EDGE_REGION, Aws
 from ops.errors import error_code, explain
 from ops.stacks import STACK_TYPE, Resource, describe, resources
 
@@ -47,9 +47,11 @@ _CUSTOM_TARGET = "Custom::GatewayTarget"
 _NO_RESIDUE = frozenset(
     {
         "AWS::CloudFormation::WaitConditionHandle",
+        "Custom::ClientSecret",
         "Custom::ContainerImage",
         "Custom::Emptied",
         "Custom::ManagedPrefixList",
+        "Custom::SigningKeys",
     }
 )
 
@@ -208,14 +210,57 @@ def _network_interfaces(aws: Aws, inventory: Inventory) -> list[str]:
     return sorted(set(found))
 
 
+def _credential_provider(aws: Aws, name: str) -> bool:
+    # Its physical id is the ARN; the API takes the name at its end.
+    client = aws.client("bedrock-agentcore-control")
+    client.get_oauth2_credential_provider(name=name.rpartition("/")[2])
+    return True
+
+
 def _stack(aws: Aws, name: str) -> bool:
     stack = describe(aws.cloudformation, name)
     return stack is not None and stack["StackStatus"] != "DELETE_COMPLETE"
 
 
-def _log_group(aws: Aws, name: str) -> bool:
-    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+def _log_group(aws: Aws, name: str, region: str = "") -> bool:
+    groups = aws.client("logs", region).describe_log_groups(logGroupNamePrefix=name)["logGroups"]
     return any(group.get("logGroupName") == name for group in groups)
+
+
+def _edge_web_acl(aws: Aws, physical_id: str) -> bool:
+    name = physical_id.partition("|")[2]
+    client = aws.client("wafv2", EDGE_REGION)
+    marker: dict[str, str] = {}
+    while True:
+        page = client.list_web_acls(Scope="CLOUDFRONT", Limit=100, **marker)
+        acls = page.get("WebACLs", [])
+        if any(item["Name"] == name for item in acls):
+            return True
+        if not acls or not page.get("NextMarker"):
+            return _log_group(aws, f"aws-waf-logs-{name}", EDGE_REGION)
+        marker = {"NextMarker": page["NextMarker"]}
+
+
+def _edge_certificate(aws: Aws, physical_id: str) -> bool:
+    # The physical id is edge-certificate|<domain>|<hash>; what was made for it is tagged so.
+    domain = physical_id.split("|")[1] if "|" in physical_id else ""
+    client = aws.client("acm", EDGE_REGION)
+    pages = client.get_paginator("list_certificates").paginate(
+        Includes={"keyTypes": ["RSA_2048", "EC_prime256v1"]}
+    )
+    made = [item for page in pages for item in page["CertificateSummaryList"] if item["DomainName"] == domain]
+    return any(
+        tag["Key"] == "custom-resource:owner"
+        for item in made
+        for tag in client.list_tags_for_certificate(CertificateArn=item["CertificateArn"]).get("Tags", [])
+    )
+
+
+def _edge_access_log(aws: Aws, physical_id: str) -> object:
+    name = physical_id.partition("|")[2]
+    if _log_group(aws, f"/aws/vendedlogs/cloudfront/{name}", EDGE_REGION):
+        return True
+    return aws.client("logs", EDGE_REGION).get_delivery_source(name=name)
 
 
 def _gateway_target(aws: Aws, physical_id: str) -> bool:
@@ -286,6 +331,7 @@ LOOKUPS: dict[str, Callable[[Aws, str], object]] = {
         "bedrock-agentcore-control", "get_gateway", "gatewayIdentifier"
     ),
     "AWS::BedrockAgentCore::GatewayTarget": _native_gateway_target,
+    "AWS::BedrockAgentCore::OAuth2CredentialProvider": _credential_provider,
     "AWS::CloudFormation::Stack": _stack,
     "AWS::CloudFront::Distribution": _described("cloudfront", "get_distribution", "Id"),
     "AWS::CloudFront::VpcOrigin": _described("cloudfront", "get_vpc_origin", "Id"),
@@ -293,6 +339,7 @@ LOOKUPS: dict[str, Callable[[Aws, str], object]] = {
     "AWS::CloudWatch::CompositeAlarm": _alarm,
     "AWS::CloudWatch::Dashboard": _described("cloudwatch", "get_dashboard", "DashboardName"),
     "AWS::CodeBuild::Project": _listed("codebuild", "batch_get_projects", "names", "projects"),
+    "AWS::Cognito::UserPool": _described("cognito-idp", "describe_user_pool", "UserPoolId"),
     "AWS::EC2::EIP": _listed("ec2", "describe_addresses", "PublicIps", "Addresses"),
     "AWS::EC2::NatGateway": _nat_gateway,
     "AWS::EC2::VPC": _listed("ec2", "describe_vpcs", "VpcIds", "Vpcs"),
@@ -310,7 +357,11 @@ LOOKUPS: dict[str, Callable[[Aws, str], object]] = {
     "AWS::Lambda::Function": _described("lambda", "get_function_configuration", "FunctionName"),
     "AWS::Logs::LogGroup": _log_group,
     "AWS::S3::Bucket": _described("s3", "head_bucket", "Bucket"),
+    "AWS::SecretsManager::Secret": _described("secretsmanager", "describe_secret", "SecretId"),
     "AWS::SNS::Topic": _described("sns", "get_topic_attributes", "TopicArn"),
+    "Custom::EdgeAccessLog": _edge_access_log,
+    "Custom::EdgeCertificate": _edge_certificate,
+    "Custom::EdgeWebAcl": _edge_web_acl,
     _CUSTOM_TARGET: _gateway_target,
 }
 """Resource type to what looks one up by its physical id: false, or "not found", once it's gone."""

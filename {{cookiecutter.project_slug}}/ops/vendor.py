@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ FORMAT = "1"
 # The Lambda runtime the wheels are chosen for; it decides environment markers and wheel tags.
 _PYTHON = "3.13"
 _INSTALL_NOTES = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
+# botocore/data/<service>/<version>/service-2.json.gz; what all services share is one level up.
+_DEPTH_OF_A_MODEL = 4
 _NATIVE_SUFFIXES = frozenset({".so", ".pyd", ".dylib"})
 
 
@@ -58,6 +61,24 @@ def vendor(requirements: Path, cache: Path) -> Path:
             if not folder.is_dir():
                 raise
     return folder
+
+
+def is_used(name: str, services: Collection[str]) -> bool:
+    """Tell whether functions that call only these services need a file of the vendored folder.
+
+    botocore has a folder of models for each of its 400 services, which is nine tenths of its size; it reads
+    one when a client of that service is made, and what all share lies beside the folders.
+
+    Args:
+        name: the file's name in the folder, with forward slashes.
+        services: botocore's names of services; empty if nothing is known of them.
+
+    """
+    parts = name.split("/")
+    if not services or parts[1:2] != ["data"] or len(parts) < _DEPTH_OF_A_MODEL:
+        return True
+    # boto3's data are the models of its resource objects, which clients don't use.
+    return parts[0] != "boto3" and (parts[0] != "botocore" or parts[2] in services)
 
 
 def _install(requirements: Path, target: Path) -> None:

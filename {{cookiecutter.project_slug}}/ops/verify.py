@@ -1,4 +1,4 @@
-"""Proving that a deployed stack works: health, handshake, a tool call direct and through the gateway.
+"""Proving that a deployed stack works: health, a tool call through the gateway, and strangers refused.
 
 A check is `ok`, `failed` (the wrong answer came) or `unverified` (no answer came, so nothing is known).
 """
@@ -20,9 +20,12 @@ from ops.errors import OpsError
 from ops.gateway import endpoint, gateway_client, tool_name
 from ops.http import HttpClient
 from ops.mcp_client import McpClient, McpError, text_of
+from ops.tokens import bearer
 
 TOOL = "simpleadd"
 A, B, SUM = 10, 20, 30
+# A token in form, of no issuer: {"alg":"RS256","kid":"forged"}.{"sub":"verify"}.
+FORGED = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImZvcmdlZCJ9.eyJzdWIiOiJ2ZXJpZnkifQ.c2lnbmF0dXJl"
 _NEEDED = ("DistributionDomainName", "GatewayUrl", "ServerUrl", "TargetName")
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 5.0
 _REFUSALS = frozenset({401, 403})
@@ -113,21 +116,24 @@ def verify(aws: Aws, screen: Screen, outputs: dict[str, str], *, timeout: float)
 
 def _plan(aws: Aws, http: HttpClient, outputs: dict[str, str]) -> list[_Step]:
     health = f"https://{outputs['DistributionDomainName']}/health"
-    server, gateway = outputs["ServerUrl"], outputs["GatewayUrl"]
+    server = outputs["ServerUrl"]
     name = tool_name(outputs["TargetName"], TOOL)
     service = "the service's events and log group (outputs ServiceName, LogGroupName)"
     registered = "the gateway target's status reasons (output GatewayTargetId)"
     allowed = "bedrock-agentcore:InvokeGateway for these credentials, and the gateway's log"
     public = "the gateway's authorizer type: anybody may call it"
+    guarded = "the task's AUTH_ variables, and in its log whether it can fetch its issuer's keys"
     return [
         _Step("server health", lambda: _health(http, health), service),
-        _Step("server handshake", lambda: _handshake(McpClient(server, http)), service),
-        _Step("server tool call", lambda: _add(McpClient(server, http), TOOL), service),
-        _Step("gateway tools", lambda: _tools(gateway_client(aws, gateway, http), name), registered),
-        _Step("gateway tool call", lambda: _add(gateway_client(aws, gateway, http), name), allowed),
+        _Step("server refuses no token", lambda: _refused(McpClient(server, http)), guarded),
+        _Step(
+            "server refuses forged token", lambda: _refused(McpClient(server, http, bearer(FORGED))), guarded
+        ),
+        _Step("gateway tools", lambda: _tools(gateway_client(aws, outputs, http), name), registered),
+        _Step("gateway tool call", lambda: _add(gateway_client(aws, outputs, http), name), allowed),
         _Step(
             "gateway refuses unsigned",
-            lambda: _refused(gateway_client(aws, gateway, http, signed=False)),
+            lambda: _refused(gateway_client(aws, outputs, http, signed=False)),
             public,
         ),
     ]
@@ -153,6 +159,8 @@ def _try(step: _Step, deadline: float) -> Check:
             detail, again = str(error), _passes(error.status)
         except _Transient as error:
             detail, again = str(error), True
+        except OpsError as error:
+            detail, again = str(error), False
         except HTTPError as error:
             state, detail = "unverified", _unreached(error)
             again = not isinstance(error, SSLError)
@@ -190,12 +198,6 @@ def _says_healthy(body: str) -> bool:
     return isinstance(content, dict) and content.get("status") == "healthy"
 
 
-def _handshake(client: McpClient) -> str:
-    result = client.initialize()
-    server = result.get("serverInfo", {})
-    return f"{server.get('name')} {server.get('version')}, MCP {result.get('protocolVersion')}"
-
-
 def _tools(client: McpClient, name: str) -> str:
     client.initialize()
     names = sorted(str(tool.get("name")) for tool in client.list_tools())
@@ -231,4 +233,4 @@ def _refused(client: McpClient) -> str:
         if error.status in _REFUSALS:
             return f"HTTP {error.status}"
         raise
-    raise _WrongAnswer("an unsigned call was answered")
+    raise _WrongAnswer("a stranger's call was answered")

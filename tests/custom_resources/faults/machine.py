@@ -1,0 +1,275 @@
+"""CloudFormation and Lambda around one custom resource, as a hypothesis state machine.
+
+Each rule is one run of the function. CloudFormation's part is played as it is documented and observed:
+
+* a Create that failed is followed by a Delete of the physical id that was reported;
+* an Update that reports another physical id is followed, once the stack is through, by a Delete of the old;
+* an Update that failed is followed by an Update back, whose request has the physical id reported last;
+* of a Create without an answer, or with one that comes too late, CloudFormation makes up the id to delete;
+* Lambda may deliver any event again.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requesttypes-update.html
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from contextlib import ExitStack
+from typing import Any, ClassVar
+from unittest.mock import patch
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from custom_resources import response
+from custom_resources.lifecycle import lambda_handler_for
+from tests.custom_resources.conftest import event
+from tests.custom_resources.fakes import Context
+from tests.custom_resources.faults.world import Clients, Clock, Faults, Killed, Plan, World, plans
+
+LOGICAL_ID = "Thing"
+# Whether CloudFormation stopped waiting before the answer came.
+lateness = st.sampled_from([False, False, False, False, True])
+LONGEST_REASON = 260
+sequences: Counter[str] = Counter()
+"""Sequences that were run to their end, by the world's name."""
+
+
+class ResourceMachine(RuleBasedStateMachine):
+    """One resource of one stack in one world."""
+
+    world_class: ClassVar[type[World]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.faults = Faults(self.clock)
+        self.world = self.world_class(self.clock, self.faults)
+        self.responses: list[dict[str, Any]] = []
+        self.requests = itertools.count(1)
+        self.phase = "absent"
+        self.physical_id = ""
+        self.properties: dict[str, Any] = {}
+        self.target: dict[str, Any] = {}
+        """The properties of the Update that is under way or being rolled back."""
+        self.due: list[tuple[str, dict[str, Any]]] = []
+        """Physical ids, with their properties, that CloudFormation will delete once the stack is through."""
+        self.last: dict[str, Any] = {}
+        self.unanswered = False
+        """Whether the latest Update died without an answer."""
+        self._excused = False
+        self._patched = ExitStack()
+        self._patched.enter_context(self.world.patches())
+        self._patched.enter_context(patch.object(response, "deliver", self._deliver))
+
+    def _deliver(self, url: str, body: dict[str, Any], deadline: Any) -> bool:
+        self.responses.append(body)
+        return True
+
+    # One run of the function
+
+    def invoke(self, request: dict[str, Any], plan: Plan) -> dict[str, Any] | None:
+        """Run the function for a request; return its response, None where it was killed first."""
+        kind, properties = request["RequestType"], _own(request["ResourceProperties"])
+        others, self._excused = self.world.others(), self.world.refuses(kind, properties)
+        self.faults.begin(plan)
+        self.responses.clear()
+        self.last = request
+        context = Context(self.clock, self.world.seconds)
+        handler = lambda_handler_for(
+            self.world.resource, clients=lambda: Clients(self.world), clock=self.clock
+        )
+        killed = False
+        try:
+            handler(request, context)
+        except Killed:
+            killed = True
+        met = [fault.name for fault in self.faults.met]
+        note(f"{request['RequestType']} {request.get('PhysicalResourceId', '')}: {self.responses} {met}")
+        assert self.clock.now() < context.end, "the function outlived its deadline"
+        assert self.world.harmed(others, request) == [], "something of others' was touched"
+        if killed:
+            assert not self.responses
+            return None
+        assert len(self.responses) == 1, "CloudFormation takes exactly one response"
+        self._check(request, self.responses[0])
+        return self.responses[0]
+
+    def _check(self, request: dict[str, Any], body: dict[str, Any]) -> None:
+        assert all(body[key] == request[key] for key in ("StackId", "RequestId", "LogicalResourceId"))
+        kind, properties = request["RequestType"], _own(request["ResourceProperties"])
+        if kind == "Delete":
+            assert body["PhysicalResourceId"] == request["PhysicalResourceId"]
+        else:
+            assert body["PhysicalResourceId"] == self.world.resource.identify(properties)
+        if body["Status"] == "FAILED":
+            assert body["Reason"], "a failure without a reason"
+            assert len(body["Reason"]) <= LONGEST_REASON
+            assert self.faults.met or self._excused, f"failed for nothing: {body['Reason']}"
+        elif kind == "Delete":
+            assert self.world.untruths_of_delete(body["PhysicalResourceId"]) == []
+        else:
+            assert set(body["Data"]) == set(self.world.resource.attributes)
+            assert self.world.untruths(properties, body["Data"]) == []
+
+    def request(self, kind: str, properties: dict[str, Any], **details: Any) -> dict[str, Any]:
+        """Return a new request of CloudFormation's."""
+        request_id = f"request-{next(self.requests)}"
+        return event(
+            kind, properties, "https://inbox", logical_id=LOGICAL_ID, request_id=request_id, **details
+        )
+
+    # CloudFormation
+
+    @precondition(lambda self: self.phase == "absent")
+    @rule(data=st.data(), plan=plans, late=lateness)
+    def create(self, data: st.DataObject, plan: Plan, late: bool) -> None:
+        """Create the stack's resource; an answer that comes late isn't heard."""
+        self.properties = data.draw(self.world.properties)
+        body = self.invoke(self.request("Create", self.properties), plan)
+        if late:
+            body = None
+        if body is None:
+            self.physical_id = f"tools-dev-{LOGICAL_ID}-1A2B3C4D5E6F"
+        else:
+            self.physical_id = body["PhysicalResourceId"]
+        self.phase = "created" if body is not None and body["Status"] == "SUCCESS" else "create failed"
+        if self.phase == "created":
+            self.at_rest()
+
+    @precondition(lambda self: self.phase == "created")
+    @rule(data=st.data(), plan=plans, late=lateness, choice=st.integers(0, 5))
+    def update(self, data: st.DataObject, plan: Plan, late: bool, choice: int) -> None:
+        """Update it after some change in the world; another physical id makes a Delete of the old due."""
+        self.world.disturb(choice)
+        same = st.just(self.properties)
+        self.target = data.draw(st.one_of(same, self.world.properties.flatmap(self._with_one_change)))
+        request = self.request("Update", self.target, physical_id=self.physical_id, old=self.properties)
+        body = self.invoke(request, plan)
+        if late:
+            body = None
+        if body is not None and body["Status"] == "SUCCESS":
+            self._replace(body["PhysicalResourceId"], self.properties)
+            self.properties = self.target
+            self.phase = "created"
+            self.at_rest()
+        else:
+            # Without an answer, CloudFormation knows no other id than the old.
+            if body is not None:
+                self._replace(body["PhysicalResourceId"], self.properties)
+            self.unanswered = body is None
+            self.phase = "update failed"
+
+    @precondition(lambda self: self.phase == "update failed")
+    @rule(plan=plans)
+    def roll_back(self, plan: Plan) -> None:
+        """Update back to the properties before; until it succeeds, "continue update rollback" is there."""
+        request = self.request("Update", self.properties, physical_id=self.physical_id, old=self.target)
+        body = self.invoke(request, plan)
+        if body is not None and body["Status"] == "SUCCESS":
+            self._replace(body["PhysicalResourceId"], self.target)
+            # What the stack is back at isn't deleted.
+            self.due = [(name, old) for name, old in self.due if name != self.physical_id]
+            self.phase, self.unanswered = "created", False
+            self.at_rest()
+
+    @precondition(lambda self: self.phase == "created" and bool(self.due))
+    @rule(plan=plans)
+    def clean_up(self, plan: Plan) -> None:
+        """Delete what an Update replaced."""
+        name, properties = self.due[0]
+        body = self.invoke(self.request("Delete", properties, physical_id=name), plan)
+        if body is not None and body["Status"] == "SUCCESS":
+            self.due.pop(0)
+            self.at_rest()
+
+    # After an Update without an answer only the way back tells which other id there may be.
+    @precondition(lambda self: self.phase != "absent" and not self.unanswered)
+    @rule(plan=plans)
+    def delete(self, plan: Plan) -> None:
+        """Delete the resource: the stack goes, or its creation is rolled back. Clean-up comes first."""
+        while self.due:
+            name, properties = self.due[0]
+            if self._succeeded(self.request("Delete", properties, physical_id=name), plan):
+                self.due.pop(0)
+            else:
+                self.phase = "delete failed"
+                return
+        wanted = self.target if self.phase == "update failed" else self.properties
+        if self._succeeded(self.request("Delete", wanted, physical_id=self.physical_id), plan):
+            self._gone()
+        else:
+            self.phase = "delete failed"
+
+    @precondition(lambda self: bool(self.last))
+    @rule(plan=plans)
+    def deliver_again(self, plan: Plan) -> None:
+        """Deliver the last event once more, as Lambda may; CloudFormation has its answer already."""
+        self.invoke(self.last, plan)
+        if self.phase == "absent":
+            # Nothing asks for a Delete after this; so this one must leave nothing either.
+            assert self.last["RequestType"] == "Delete"
+            assert self.world.ours() == []
+
+    @rule(seconds=st.sampled_from([1.0, 60.0, 1000.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Let the services finish what they are at."""
+        self.clock.sleep(seconds)
+
+    @rule(choice=st.integers(0, 5))
+    def someone_else_acts(self, choice: int) -> None:
+        """Let someone else change something."""
+        self.world.disturb(choice)
+
+    def teardown(self) -> None:
+        """Let the faults end, and delete the stack: nothing may be left."""
+        try:
+            if self.unanswered:
+                self.clock.sleep(3600.0)
+                self.roll_back({})
+                if self.unanswered and self._excused:
+                    return
+                assert not self.unanswered, f"can't be rolled back: {self.responses}"
+            if self.phase != "absent":
+                for _ in range(3):
+                    self.clock.sleep(3600.0)
+                    self.delete({})
+                    if self.phase == "absent":
+                        break
+                assert self.phase == "absent", f"can't be deleted: {self.responses}"
+            self.clock.sleep(3600.0)
+            assert self.world.ours() == [], "something is left"
+            sequences[type(self.world).__name__] += 1
+        finally:
+            self._patched.close()
+
+    def at_rest(self) -> None:
+        """Check what holds whenever the stack is at rest: one thing of ours at most."""
+        if not self.due:
+            assert len(self.world.ours()) <= 1, "two of ours"
+
+    def _with_one_change(self, fresh: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+        """Return the present properties with one of `fresh`, or all of `fresh`."""
+        if set(fresh) != set(self.properties):
+            return st.just(fresh)
+        changed = [{**self.properties, name: value} for name, value in fresh.items()]
+        return st.sampled_from([*changed, fresh])
+
+    def _succeeded(self, request: dict[str, Any], plan: Plan) -> bool:
+        body = self.invoke(request, plan)
+        return body is not None and body["Status"] == "SUCCESS"
+
+    def _replace(self, physical_id: str, properties: dict[str, Any]) -> None:
+        if physical_id != self.physical_id:
+            self.due.append((self.physical_id, properties))
+            self.physical_id = physical_id
+
+    def _gone(self) -> None:
+        assert self.world.ours() == [], "something is left after the Delete"
+        self.phase, self.physical_id, self.due = "absent", "", []
+
+
+def _own(properties: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in properties.items() if key != "ServiceToken"}

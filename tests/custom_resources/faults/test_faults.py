@@ -1,0 +1,51 @@
+"""Every type under faults; `FAULT_SEQUENCES` says how many sequences of requests each is put through."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.custom_resources.faults.gateway_world import GatewayWorld
+from tests.custom_resources.faults.machine import ResourceMachine, sequences
+from tests.custom_resources.faults.small_worlds import EmptiedWorld, ImageWorld, PrefixListWorld
+from tests.custom_resources.faults.world import World
+
+# Each world with the sequences it gets in the everyday tests.
+WORLDS: dict[type[World], int] = {GatewayWorld: 250, ImageWorld: 100, EmptiedWorld: 25, PrefixListWorld: 50}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """The functions' log of thousands of requests would be all there is to read."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
+def test_nothing_leaks_lies_or_hangs(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+    full = int(os.environ.get("FAULT_SEQUENCES", "0"))
+    machine = type(f"{world.__name__}Machine", (ResourceMachine,), {"world_class": world})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=full or WORLDS[world],
+            stateful_step_count=12,
+            deadline=None,
+            database=None,
+            # The everyday tests are the same on every machine; the full profile looks elsewhere each time.
+            derandomize=not full,
+            print_blob=True,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    with capsys.disabled():
+        print(f"\n{world.resource.__name__}: {sequences[world.__name__]} sequences")
+    assert sequences[world.__name__] >= (full or WORLDS[world])

@@ -1,0 +1,235 @@
+"""The functions' roles allow the calls that the functions make, and no other.
+
+The calls are those that botocore notes while the unit tests of a function's module run; so a call that no
+test makes counts as never made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.custom_resources.recording import FILE
+from tests.custom_resources.reference import CustomResource, custom_resources, in_words
+from tests.infrastructure.cloudformation import ROOT, load_templates
+
+TYPES = custom_resources()
+TEMPLATES = load_templates()
+pytestmark = pytest.mark.xdist_group("permissions")
+each_type = pytest.mark.parametrize("custom", TYPES, ids=[custom.type_name for custom in TYPES])
+
+# Of operations whose IAM actions aren't named like them.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+ACTIONS = {
+    ("s3", "ListObjectVersions"): ("s3:ListBucketVersions",),
+    ("s3", "DeleteObjects"): ("s3:DeleteObject", "s3:DeleteObjectVersion"),
+}
+PREFIXES = {"bedrock-agentcore-control": "bedrock-agentcore"}
+OF_EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Actions that a service asks for beside a call, named in the service's own guide.
+BESIDE: dict[str, set[str]] = {
+    "Custom::EdgeWebAcl": {
+        # Tags given while something is made.
+        "wafv2:TagResource",
+        "logs:TagResource",
+        # https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
+        "logs:CreateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:DescribeLogGroups",
+        "logs:DescribeResourcePolicies",
+        "logs:PutResourcePolicy",
+    },
+    "Custom::EdgeAccessLog": {
+        "logs:TagResource",
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-V2-CloudWatchLogs.html
+        "logs:DescribeLogGroups",
+        "logs:DescribeResourcePolicies",
+        "logs:PutResourcePolicy",
+        "cloudfront:AllowVendedLogDeliveryForResource",
+    },
+    # https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/gateway-prerequisites-permissions.html
+    "Custom::GatewayTarget": {
+        "bedrock-agentcore:GetResourceOauth2Token",
+        "bedrock-agentcore:GetWorkloadAccessToken",
+    },
+    # A request that botocore signs but doesn't send.
+    "Custom::ToolCall": {"bedrock-agentcore:InvokeGateway"},
+}
+# Services that a type calls for a property which the templates don't give it.
+UNUSED = {"Custom::Emptied": {"RepositoryName": "ecr"}}
+
+# What a call of a service is about, as the end of an ARN.
+RESOURCES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "bedrock-agentcore-control": lambda params: f"gateway/{params['gatewayIdentifier']}",
+    "cognito-idp": lambda params: f"userpool/{params['UserPoolId']}",
+    "codebuild": lambda params: f"project/{params.get('projectName') or _project_of_build(params)}",
+    "ecr": lambda params: f"repository/{params.get('repositoryName') or params['repositoryNames'][0]}",
+    "logs": lambda params: _log_resource(params),
+}
+# Calls that a service knows no resources for.
+OF_NO_RESOURCE = {
+    ("acm", "ListCertificates"),
+    ("acm", "RequestCertificate"),
+    ("logs", "DescribeDeliveries"),
+    ("logs", "DescribeLogGroups"),
+    ("wafv2", "ListWebACLs"),
+}
+# Modules that get tokens by `tokens`, which has unit tests of its own.
+TAKES_TOKENS = frozenset({"gateway_target", "tool_call"})
+OBJECT_OPERATIONS = frozenset({"DeleteObject", "DeleteObjects", "GetObject", "PutObject"})
+# What `Fn::GetAtt: […, Arn]` gives.
+ARNS = {
+    "AWS::CodeBuild::Project": "arn:aws:codebuild:*:*:project/*",
+    "AWS::Cognito::UserPool": "arn:aws:cognito-idp:*:*:userpool/*",
+    "AWS::ECR::Repository": "arn:aws:ecr:*:*:repository/*",
+    "AWS::Logs::LogGroup": "arn:aws:logs:*:*:log-group:*:*",
+    "AWS::S3::Bucket": "arn:aws:s3:::bucket",
+}
+
+
+def _log_resource(params: dict[str, Any]) -> str:
+    """Return what a call of CloudWatch Logs is about: a log group, or a part of a delivery."""
+    if "logGroupName" in params:
+        return f"log-group:{params['logGroupName']}:log-stream:{params.get('logStreamName', '')}"
+    if "deliverySourceName" in params or "logType" in params:
+        return f"delivery-source:{params.get('deliverySourceName') or params['name']}"
+    if "deliveryDestinationConfiguration" in params:
+        return f"delivery-destination:{params['name']}"
+    return f"delivery:{params['id']}" if "id" in params else f"delivery-source:{params['name']}"
+
+
+def _project_of_build(params: dict[str, Any]) -> str:
+    """Return the project in the id of a build, <project>:<uuid>."""
+    return str(params["id"] if "id" in params else params["ids"][0]).partition(":")[0]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place for the notes of this module's runs."""
+    return tmp_path_factory.mktemp("calls")
+
+
+@cache
+def recorded(module: str, directory: Path) -> tuple[dict[str, Any], ...]:
+    """Return the calls that the unit tests of a module make."""
+    names = [module, *(["tokens"] if module in TAKES_TOKENS else [])]
+    tests = [ROOT / "tests" / "custom_resources" / f"test_{name}.py" for name in names]
+    assert tests[0].is_file(), f"{module} has no unit tests of its own"
+    path = directory / f"{module}.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "tests.custom_resources.recording", *map(str, tests)],
+        cwd=ROOT,
+        env={**os.environ, FILE: str(path), "PYTEST_ADDOPTS": "-p no:cacheprovider"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    return tuple(json.loads(line) for line in path.read_text().splitlines())
+
+
+def calls(custom: CustomResource, directory: Path) -> list[dict[str, Any]]:
+    """Return the calls of a type's function as the templates use it."""
+    uses = [
+        resource["Properties"]
+        for template in TEMPLATES.values()
+        for resource in template["Resources"].values()
+        if resource["Type"] == custom.type_name
+    ]
+    left_out = {
+        service
+        for name, service in UNUSED.get(custom.type_name, {}).items()
+        if not any(name in properties for properties in uses)
+    }
+    module = custom.resource.__module__.rpartition(".")[2]
+    return [call for call in recorded(module, directory) if call["service"] not in left_out]
+
+
+def actions_of(call: dict[str, Any]) -> tuple[str, ...]:
+    """Return the IAM actions that a call needs."""
+    service, operation = call["service"], call["operation"]
+    return ACTIONS.get((service, operation), (f"{PREFIXES.get(service, service)}:{operation}",))
+
+
+def allowed(custom: CustomResource) -> dict[str, list[str]]:
+    """Return `{action: resources}` of a function's role."""
+    found: dict[str, list[str]] = {}
+    for statement in custom.statements:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        for action in actions:
+            found.setdefault(action, []).extend(in_words(statement["Resource"]))
+    return found
+
+
+@each_type
+def test_the_role_allows_the_calls_that_are_made_and_no_other(
+    custom: CustomResource, directory: Path
+) -> None:
+    needed = {action for call in calls(custom, directory) for action in actions_of(call)}
+    assert needed, "no call was noted"
+    assert set(allowed(custom)) == needed | OF_EVERY_FUNCTION | BESIDE.get(custom.type_name, set())
+
+
+@each_type
+def test_the_role_allows_them_on_what_they_are_about(custom: CustomResource, directory: Path) -> None:
+    permitted = allowed(custom)
+    for call in calls(custom, directory):
+        for action in actions_of(call):
+            patterns = permitted.get(action, [])
+            about = resource_of(call)
+            assert any(matches(custom, pattern, about) for pattern in patterns), (action, about, patterns)
+
+
+def _arn_in(operation: str, params: dict[str, Any]) -> str:
+    """Return the ARN that a call names what it is about by, "" where it uses names."""
+    names = ["CertificateArn", "ResourceARN", "ResourceArn", "SecretId", "StackName"]
+    # Of a delivery's source it is what is logged.
+    names += [] if operation == "PutDeliverySource" else ["resourceArn"]
+    for name in names:
+        value = params.get(name) or params.get("LoggingConfiguration", {}).get(name)
+        if value:
+            return str(value)
+    return ""
+
+
+def resource_of(call: dict[str, Any]) -> str:
+    """Return the ARN of what a call is about; "*" where the service knows no resources for it."""
+    service, params = call["service"], call["params"]
+    if (service, call["operation"]) in OF_NO_RESOURCE:
+        return "*"
+    named = _arn_in(call["operation"], params)
+    if named:
+        return named
+    if service == "wafv2":
+        name = f"{params['Name']}/{params.get('Id', 'new')}"
+        return f"arn:aws:wafv2:us-east-1:123456789012:global/webacl/{name}"
+    if service == "route53":
+        return f"arn:aws:route53:::hostedzone/{params['HostedZoneId']}"
+    if service == "s3":
+        key = f"/{params.get('Key', 'folder/key')}" if call["operation"] in OBJECT_OPERATIONS else ""
+        return f"arn:aws:s3:::bucket{key}"
+    if service not in RESOURCES:
+        return "*"
+    name = PREFIXES.get(service, service)
+    return f"arn:aws:{name}:us-east-1:123456789012:{RESOURCES[service](params)}"
+
+
+def matches(custom: CustomResource, pattern: str, about: str) -> bool:
+    """Whether a policy's resource, with anything for what a deploy fills in, is about this."""
+
+    def filled_in(found: re.Match[str]) -> str:
+        name, _, attribute = found.group(1).partition(".")
+        resource = TEMPLATES[custom.template]["Resources"].get(name)
+        return ARNS[resource["Type"]] if resource is not None and attribute == "Arn" else "*"
+
+    text = re.sub(r"\$\{([^}]+)\}", filled_in, pattern)
+    return re.fullmatch(".*".join(re.escape(part) for part in text.split("*")), about) is not None
