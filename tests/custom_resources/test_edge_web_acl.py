@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from custom_resources.edge import Place
 from custom_resources.edge_web_acl import EdgeWebAcl
+from custom_resources.errors import ResourceError
 from custom_resources.ownership import Owner, tag_list
 from tests.custom_resources.conftest import Run
 from tests.custom_resources.edge_fakes import LogGroups, Waf
@@ -429,3 +431,11 @@ def test_the_wait_for_a_distribution_ends_before_the_function(
     start = clock.now()
     assert delete(run, clients, seconds=900)["Status"] == "FAILED"
     assert 800 < clock.now() - start < 900
+
+
+@pytest.mark.parametrize(
+    "stack_id", ["arn:aws:cloudformation", "tools", "urn:aws:cloudformation:us-east-1:1:stack/a"]
+)
+def test_a_stack_is_placed_by_its_arn_alone(stack_id: str) -> None:
+    with pytest.raises(ResourceError, match="isn't the ARN of a stack"):
+        Place.of_stack(stack_id)

@@ -53,6 +53,10 @@ def test_the_keys_are_copied_refreshed_and_deleted(
     signing_keys.handler(given, Context(clock))
     assert keys_of(bucket) == issuer.keys
 
+    bucket.objects.clear()
+    assert run(SigningKeys, Clients(s3=bucket), "Update", given)["Data"] == {"Key": "jwks.json"}
+    assert keys_of(bucket) == issuer.keys
+
     run(SigningKeys, Clients(s3=bucket), "Delete", given, physical_id=f"signing-keys|{BUCKET}")
     assert bucket.objects == {}
 
