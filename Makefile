@@ -32,7 +32,7 @@ test: lint $(TASKCAT_VENV)/ready ## Run every automatic check
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-faults
-test-faults: $(VENV)/ready ## Put every custom resource through thousands of failing sequences; FAULT_SEQUENCES=2000
+test-faults: $(VENV)/ready ## Put every custom resource through thousands of failing sequences; FAULT_RANDOM=1 draws others
 	FAULT_SEQUENCES=$(FAULT_SEQUENCES) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) tests/custom_resources/faults $(PYTEST_ARGS)
 
 .PHONY: test-mutants

@@ -41,6 +41,8 @@ MOST_ALTERNATIVE_NAMES = 9
 # Kept of the function's time for removing what was made.
 CLEAN_UP_SECONDS = 60.0
 CLEAN_UP_SHARE = 0.25
+# Lambda delivers an event three times, and seldom once more.
+MOST_DELIVERIES = 4
 # Statuses that never become ISSUED, of certificates that nothing can use.
 DEAD = frozenset({"FAILED", "VALIDATION_TIMED_OUT", "INACTIVE"})
 # https://docs.aws.amazon.com/acm/latest/userguide/troubleshooting-failed.html
@@ -219,14 +221,13 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
                 tags,
             )
 
-        arn = ask()
-        if not self._appears(certificates, arn):
+        for _ in range(MOST_DELIVERIES):
+            arn = ask()
+            if self._appears(certificates, arn):
+                return arn
             # The token of an earlier delivery answers with what that delivery made and removed.
             seed.append(arn)
-            arn = ask()
-            if not self._appears(certificates, arn):
-                raise ResourceError(f"ACM doesn't know the certificate it has just made: {arn}")
-        return arn
+        raise ResourceError(f"ACM doesn't know the certificate it has just made: {seed[-1]}")
 
     @staticmethod
     def _appears(certificates: Certificates, arn: str) -> bool:
@@ -375,12 +376,24 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
             return
         others = self._siblings(certificates, certificate, place, properties)
         for record in ours:
-            users = [other.arn for other in others if needs(other, record, zone.id)]
+            users = [other for other in others if needs(other, record, zone.id)]
             if users:
-                logger.info("Record %s stays for %s", record, users[0])
+                logger.info("Record %s stays for %s", record, users[0].arn)
+                self._hand_over(certificates, users, zone, record)
                 continue
             self.runtime.doing(f"deleting record {record.name} in hosted zone {zone.id}")
             zone.remove(record)
+
+    @staticmethod
+    def _hand_over(
+        certificates: Certificates, users: list[Sibling], zone: HostedZone, record: Record
+    ) -> None:
+        """Have another resource of this type remove the record: one that was interrupted doesn't claim it."""
+        heirs = [user for user in users if is_edge_certificate(user)]
+        if heirs and not any(record.digest in claims(heir.tags, zone.id) for heir in heirs):
+            # Read again: this may be the second record that it inherits.
+            claimed = claims(certificates.tags(heirs[0].arn), zone.id)
+            certificates.tag(heirs[0].arn, {RECORDS_TAG: " ".join(sorted(claimed | {record.digest}))})
 
     def _siblings(
         self,

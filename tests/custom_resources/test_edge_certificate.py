@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from custom_resources.certificates import RECORDS_TAG
+from custom_resources.certificates import RECORDS_TAG, ZONE_TAG
 from custom_resources.edge_certificate import EdgeCertificate
+from custom_resources.ownership import Owner
 from tests.custom_resources.conftest import Run
 from tests.custom_resources.edge_fakes import Acm, Zones, validation_record
 from tests.custom_resources.fakes import STACK_ID, ApiError, Clients, Clock
@@ -359,6 +360,27 @@ def test_two_stacks_with_one_name_share_the_record(
     assert (len(acm.certificates), zones.values(ZONE)) == (1, VALUES)
     assert delete(run, clients, stack_id=other)["Status"] == "SUCCESS"
     assert (acm.certificates, zones.values(ZONE)) == ({}, {})
+
+
+def test_a_record_left_for_an_interrupted_certificate_goes_with_it(
+    run: Run, clients: Clients, acm: Acm, zones: Zones
+) -> None:
+    create(run, clients)
+    # A replacement that ended before it looked at the record: a certificate without a claim.
+    new = {**PROPERTIES, "KeyAlgorithm": "EC_prime256v1"}
+    mark = Owner(STACK_ID, "Target", EdgeCertificate.identify(new))
+    arn = acm.put(DOMAIN, tags=mark.tags() | {ZONE_TAG: ZONE}, KeyAlgorithm="EC_prime256v1")
+    assert delete(run, clients)["Status"] == "SUCCESS"
+    assert (list(acm.certificates), zones.values(ZONE)) == ([arn], VALUES)
+    assert delete(run, clients, new)["Status"] == "SUCCESS"
+    assert (acm.certificates, zones.values(ZONE)) == ({}, {})
+
+
+def test_a_third_delivery_gets_a_certificate_too(run: Run, clients: Clients, acm: Acm) -> None:
+    acm.verdict = ("FAILED", "CAA_ERROR")
+    assert [create(run, clients)["Status"] for _ in range(2)] == ["FAILED", "FAILED"]
+    acm.verdict = None
+    assert create(run, clients)["Status"] == "SUCCESS"
 
 
 @pytest.mark.parametrize("where", ["edge", "home"])
