@@ -34,9 +34,22 @@ class Server(StateOnDemand):
         run_middleware: bool = True,
     ) -> ToolResult:
         """Call a tool; a call that a middleware refuses is logged too."""
-        call = super().call_tool(name, arguments, version=version, run_middleware=run_middleware)
-        # FastMCP comes here a second time, from inside the middleware.
-        return await (logged(name, call) if run_middleware else call)
+        if not run_middleware:
+            # FastMCP comes here a second time, from inside the middleware.
+            return await super().call_tool(name, arguments, version=version, run_middleware=False)
+        watched = bool(self._extensions) or any(
+            not isinstance(middleware, DereferenceListings) for middleware in self.middleware
+        )
+        whole = super().call_tool if watched else self._call_unwatched
+        return await logged(name, whole(name, arguments, version=version))
+
+    async def _call_unwatched(
+        self, name: str, arguments: dict[str, Any] | None, *, version: VersionSpec | None
+    ) -> ToolResult:
+        """Call a tool without the stage in which middleware and extensions, if there were any, look on."""
+        result = await super().call_tool(name, arguments, version=version, run_middleware=False)
+        # What FastMCP does with every answer on its way out.
+        return await self._rebind_prefab_tool_names(result)  # type: ignore[no-any-return]
 
     async def get_tool(self, name: str, version: VersionSpec | None = None) -> Tool | None:
         """Find the tool a caller may call by this name."""
