@@ -100,14 +100,15 @@ class Answer:
         if message["type"] == "http.response.start":
             self._start = message
             return
+        if not self._streams and not self._lock.locked():
+            # What comes ahead of the result comes too late from here on.
+            self._ended = True
+            start, self._start = self._start, None
+            if start is not None:
+                await self._send(start)
+            await self._send(message)
+            return
         async with self._lock:
-            if not self._streams:
-                if self._start is not None:
-                    self._ended = True
-                    start, self._start = self._start, None
-                    await self._send(start)
-                await self._send(message)
-                return
             self._body += message.get("body", b"")
             if not message.get("more_body"):
                 self._ended = True

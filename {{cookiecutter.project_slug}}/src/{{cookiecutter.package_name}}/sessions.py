@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from .answers import Answer, accepts_a_stream, notify_ahead
-from .exchange import open_exchange, replay, serve
+from .exchange import open_exchange, read_body, replay, serve
 from .own_tools import names_are_plain, own_schema
 from .settings import Settings
 
@@ -40,12 +40,13 @@ class Sessions(StreamableHTTPSessionManager):
             await self._exchange(scope, receive, send)
 
     async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        body = await request.body()
+        body = await read_body(receive)
+        again = replay(body, receive)
+        request = Request(scope, again)
         exchange = open_exchange(self.app, request, body)
         if exchange is None:
             # Not by way of `asgi_app`: `guards` has counted the body already.
-            await self._handle_request(scope, replay(body, receive), send)
+            await self._handle_request(scope, again, send)
         else:
             await serve(self.app, self._lifespan_state, request, exchange, send)
 

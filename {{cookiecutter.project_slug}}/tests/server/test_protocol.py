@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastmcp import FastMCP
 from mcp.server.lowlevel.server import Server
+from mcp.server.runner import ServerRunner
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 HANDSHAKE = ("2025-03-26", "2025-06-18", "2025-11-25")
@@ -89,6 +91,8 @@ def test_the_library_still_has_what_is_overridden_here() -> None:
         StreamableHTTPSessionManager(Server("any"))
     ).keys()
     assert "get_tool_input_schema" in vars(Server("any"))
+    assert {"_on_request", "_serialize"} <= vars(ServerRunner).keys()
+    assert {"_extensions", "_rebind_prefab_tool_names"} <= set(dir(FastMCP("any")))
 
 
 @pytest.mark.parametrize("version", HANDSHAKE)
