@@ -6,6 +6,7 @@ until something decides it.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 import pydantic_core
@@ -19,6 +20,7 @@ PING_SECONDS = 15.0
 # Calls quicker than this are never watched for a client that hangs up, which saves them a task.
 UNWATCHED_SECONDS = 1.0
 ANSWER_KEY = "mcp.answer"
+STREAM_TYPES = (CONTENT_TYPE_SSE, "text/*")
 STREAM_HEADERS = [
     (b"content-type", CONTENT_TYPE_SSE.encode()),
     (b"cache-control", b"no-cache, no-transform"),
@@ -32,14 +34,18 @@ def event(message: bytes) -> bytes:
     return b"event: message\r\ndata: " + message + b"\r\n\r\n"
 
 
+@lru_cache(maxsize=64)
+def media_types(accept: str) -> frozenset[str]:
+    """Return the media types of an `Accept` header; a client sends the same one with every request."""
+    return frozenset(part.split(";")[0].strip() for part in accept.lower().split(","))
+
+
 def accepts_a_stream(scope: Scope) -> bool:
     """Tell whether `Accept` names event streams; `*/*` comes from clients that expect JSON."""
-    for name, value in scope["headers"]:
-        if name == b"accept":
-            for part in value.decode("latin-1").lower().split(","):
-                if part.split(";")[0].strip() in {CONTENT_TYPE_SSE, "text/*"}:
-                    return True
-    return False
+    return any(
+        name == b"accept" and not media_types(value.decode("latin-1")).isdisjoint(STREAM_TYPES)
+        for name, value in scope["headers"]
+    )
 
 
 class Answer:

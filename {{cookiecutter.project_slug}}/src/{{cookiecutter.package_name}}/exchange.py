@@ -17,7 +17,7 @@ import pydantic_core
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
 from mcp.server.runner import aclose_shielded, modern_error_data
-from mcp.server.streamable_http import CONTENT_TYPE_JSON, check_accept_headers
+from mcp.server.streamable_http import CONTENT_TYPE_JSON
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
@@ -35,12 +35,13 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Send
 
-from .answers import ANSWER_KEY, Answer
+from .answers import ANSWER_KEY, Answer, media_types
 from .own_tools import declares_headers
 from .results import Runner
 
 # Its answer is a stream in any case.
 LISTEN = "subscriptions/listen"
+JSON_TYPES = (CONTENT_TYPE_JSON, "application/*", "*/*")
 # What a client says of itself in every request; longer ones are read anew each time.
 MOST_REMEMBERED_BYTES = 4096
 
@@ -106,7 +107,7 @@ def open_exchange(server: Server[Any], request: Request, body: bytes) -> Exchang
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(lines)}
     if headers.get("content-type", "").split(";")[0].strip() != CONTENT_TYPE_JSON:
         return None
-    if not check_accept_headers(request)[0]:
+    if media_types(headers.get("accept", "")).isdisjoint(JSON_TYPES):
         return None
     try:
         message = pydantic_core.from_json(body)

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import Attributes
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -33,6 +34,29 @@ FLUSH_SECONDS = 5
 
 # The trace a load balancer began; it sends no span to be a child of.
 _begun_trace_id: ContextVar[int] = ContextVar("begun_trace_id", default=0)
+
+
+class Tracers(TracerProvider):
+    """A provider that keeps the tracers it makes; FastMCP asks for one with every span."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._made: dict[tuple[str, str | None, str | None], trace.Tracer] = {}
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> trace.Tracer:
+        """Return the tracer of a module."""
+        asked = (instrumenting_module_name, instrumenting_library_version, schema_url)
+        if attributes:
+            return super().get_tracer(*asked, attributes)
+        if asked not in self._made:
+            self._made[asked] = super().get_tracer(*asked)
+        return self._made[asked]
 
 
 class BegunTraceIds(RandomIdGenerator):
@@ -52,7 +76,7 @@ def add_traces(app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, where set, win.
     resource = Resource.create({"service.name": distribution.name, "service.version": distribution.version})
     sampler = TraceIdRatioBased(sample_ratio)
-    provider = TracerProvider(
+    provider = Tracers(
         sampler=ParentBased(sampler),
         resource=resource.merge(OTELResourceDetector().detect()),
         id_generator=BegunTraceIds(),
@@ -76,6 +100,8 @@ class SampleAhead:
     def __init__(self, sampler: TraceIdRatioBased) -> None:
         self._sampler = sampler
         self._ids = RandomIdGenerator()
+        with suppress_fastmcp_telemetry():
+            self._suppressed = context.get_current()
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Serve a request, without FastMCP's spans if its trace isn't kept."""
@@ -97,10 +123,11 @@ class SampleAhead:
                 _begun_trace_id.reset(begun)
         # A span that is not sampled: what is begun below it isn't either, and log lines have its trace id.
         unsampled = SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False)
-        token = context.attach(trace.set_span_in_context(NonRecordingSpan(unsampled)))
+        current = context.get_current()
+        around = Context({**current, **self._suppressed}) if current else self._suppressed
+        token = context.attach(trace.set_span_in_context(NonRecordingSpan(unsampled), around))
         try:
-            with suppress_fastmcp_telemetry():
-                return await call_next(ctx)
+            return await call_next(ctx)
         finally:
             context.detach(token)
 
@@ -113,7 +140,8 @@ class ContinueTrace:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Attach the caller's context while the request is served."""
-        if scope["type"] != "http":
+        ids = current_ids.get()
+        if scope["type"] != "http" or (ids.trace is None and ids.traceparent is None):
             await self.app(scope, receive, send)
             return
         begun = _begun_trace_id.set(self._begun())
