@@ -39,6 +39,7 @@ SERVER_FILES = {
     "tests/server/test_auth_settings.py",
     "tests/server/test_auth_tokens.py",
     "tests/server/test_draining.py",
+    "tests/server/test_exchange.py",
     "tests/server/test_fuzz.py",
     "tests/server/test_garbage.py",
     "tests/server/test_guards.py",
