@@ -1,9 +1,11 @@
 """What a real server process writes: JSON lines only, one for each call, and nothing a caller sent."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -230,6 +232,36 @@ def test_a_server_that_cannot_start_says_so_in_json(command: Any, package: Calla
     assert crashed.stderr == ""
     refused = subprocess.run(**command(PORT="abc"), capture_output=True, text=True, timeout=30, check=False)
     assert json.loads(refused.stderr)["event"] == "settings.refused"
+
+
+class Opaque:
+    def __repr__(self) -> str:
+        return "opaque"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"text": 'a "b"\n\\', "number": 1.5, "count": 10**30, "yes": True, "none": None},
+        {"text": "Zürich \u2028 \U0001f600"},
+        {"text": "half of a pair \ud83d"},
+        {"list": [1, {"a": None}], "opaque": Opaque()},
+        {"not a number": float("nan"), "much": float("inf")},
+    ],
+)
+def test_a_line_is_ascii_and_holds_what_was_logged(package: Callable[[str], Any], values: Any) -> None:
+    line = package("logs")._as_json(None, "info", dict(values))
+    # A stream may not know how to write anything else.
+    assert line.isascii()
+    assert "\n" not in line
+    assert line == json.dumps(values, default=repr, separators=(",", ":"))
+
+
+def test_a_time_stamp_is_utc_to_the_microsecond(package: Callable[[str], Any]) -> None:
+    before = datetime.now(UTC)
+    stamp = package("logs")._add_time(None, "info", {})["timestamp"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", stamp)
+    assert before <= datetime.fromisoformat(stamp) <= datetime.now(UTC)
 
 
 @pytest.fixture

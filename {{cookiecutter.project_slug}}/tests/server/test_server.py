@@ -8,10 +8,11 @@ import pytest
 from fastmcp import Client, FastMCP
 from fastmcp.exceptions import ToolError
 from fastmcp.server.auth import AuthContext
+from fastmcp.server.extensions import ServerExtension
 from fastmcp.server.middleware import Middleware
 from fastmcp.server.middleware.tool_injection import ToolInjectionMiddleware
 from fastmcp.server.transforms import Namespace
-from fastmcp.tools import Tool
+from fastmcp.tools import Tool, ToolResult
 from fastmcp.utilities.versions import VersionSpec
 from pydantic import BaseModel
 
@@ -153,3 +154,58 @@ def test_listings_have_no_references_and_calls_no_detour(package: Package) -> No
     assert schema["properties"]["place"]["properties"]["name"]["type"] == "string"
     assert answer == "Rome"
     assert {"tools/list", "tools/call"} <= set(seen)
+
+
+class Watching(Middleware):
+    async def on_call_tool(self, context: Any, call_next: Any) -> Any:
+        context.message.arguments = {"name": "watched"}
+        return await call_next(context)
+
+
+class Extending(ServerExtension):
+    identifier = "org.example/extending"
+
+    async def intercept_tool_call(self, params: Any, context: Any, call_next: Any) -> Any:
+        assert (params.name, context.fastmcp) == ("greet", self.server)
+        return ToolResult("extended", structured_content={"result": "extended"})
+
+
+@pytest.mark.parametrize(
+    ("watch", "answer", "stages"),
+    [
+        (lambda _server: None, "hello you", 0),
+        (lambda server: server.add_middleware(Watching()), "hello watched", 1),
+        (lambda server: server.add_extension(Extending()), "extended", 1),
+    ],
+    ids=["nobody", "middleware", "extension"],
+)
+def test_a_call_meets_all_who_look_on_and_no_stage_where_nobody_does(
+    package: Package, monkeypatch: pytest.MonkeyPatch, watch: Prepare, answer: str, stages: int
+) -> None:
+    server = package("app").build_server(package("settings").load_settings({}))
+    watch(server)
+
+    @server.tool
+    def greet(name: str) -> str:
+        return f"hello {name}"
+
+    staged, rebound = [], []
+    stage, rebind = FastMCP._run_middleware, FastMCP._rebind_prefab_tool_names
+
+    async def counted(self: Any, context: Any, *rest: Any, **options: Any) -> Any:
+        staged.extend([1] * (context.method == "tools/call"))
+        return await stage(self, context, *rest, **options)
+
+    async def noted(self: Any, result: Any) -> Any:
+        rebound.append(result)
+        return await rebind(self, result)
+
+    monkeypatch.setattr(FastMCP, "_run_middleware", counted)
+    monkeypatch.setattr(FastMCP, "_rebind_prefab_tool_names", noted)
+
+    async def use() -> Any:
+        async with Client(server) as client:
+            return (await client.call_tool("greet", {"name": "you"})).content[0]
+
+    assert asyncio.run(use()).text == answer
+    assert (len(staged), len(rebound)) == (stages, 1)
