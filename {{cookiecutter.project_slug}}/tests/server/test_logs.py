@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -245,7 +246,8 @@ class Opaque:
         {"text": 'a "b"\n\\', "number": 1.5, "count": 10**30, "yes": True, "none": None},
         {"text": "Zürich \u2028 \U0001f600"},
         {"text": "half of a pair \ud83d"},
-        {"list": [1, {"a": None}], "opaque": Opaque()},
+        {"list": [1, {"a": None}], "opaque": Opaque(), "exact": Decimal("1.50")},
+        {"exact": Decimal("1.50")},
         {"not a number": float("nan"), "much": float("inf")},
     ],
 )
