@@ -21,6 +21,8 @@ from mcp.server.streamable_http import CONTENT_TYPE_JSON
 from mcp.shared.exceptions import NoBackChannelError
 from mcp.shared.inbound import (
     ERROR_CODE_HTTP_STATUS,
+    MCP_METHOD_HEADER,
+    MCP_NAME_HEADER,
     MCP_PROTOCOL_VERSION_HEADER,
     InboundModernRoute,
     classify_inbound_request,
@@ -42,6 +44,17 @@ from .results import Runner
 # Its answer is a stream in any case.
 LISTEN = "subscriptions/listen"
 JSON_TYPES = (CONTENT_TYPE_JSON, "application/*", "*/*")
+# The headers that decide how a request is served, as they come and as they are compared.
+READ = {
+    name.encode(): name
+    for name in (
+        "content-type",
+        "accept",
+        MCP_PROTOCOL_VERSION_HEADER,
+        MCP_METHOD_HEADER,
+        MCP_NAME_HEADER,
+    )
+}
 # What a client says of itself in every request; longer ones are read anew each time.
 MOST_REMEMBERED_BYTES = 4096
 
@@ -104,7 +117,8 @@ def open_exchange(server: Server[Any], request: Request, body: bytes) -> Exchang
     """Return the exchange that a POST begins, or None for anything but a request to be served."""
     lines = request.scope["headers"]
     # Of several lines with one name the first counts, as it does to Starlette.
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(lines)}
+    sent = dict(reversed(lines))
+    headers = {name: sent[line].decode("latin-1") for line, name in READ.items() if line in sent}
     if headers.get("content-type", "").split(";")[0].strip() != CONTENT_TYPE_JSON:
         return None
     if media_types(headers.get("accept", "")).isdisjoint(JSON_TYPES):
@@ -121,7 +135,7 @@ def open_exchange(server: Server[Any], request: Request, body: bytes) -> Exchang
         connection = _connection(version or DEFAULT_NEGOTIATED_VERSION, None, None)
         return Exchange(request_id, method, params, connection, is_modern=False)
     if method == LISTEN or (
-        len(headers) < len(lines) and find_duplicated_routing_header(request.headers.items()) is not None
+        len(sent) < len(lines) and find_duplicated_routing_header(request.headers.items()) is not None
     ):
         return None
     route = classify_inbound_request(message, headers=headers)
