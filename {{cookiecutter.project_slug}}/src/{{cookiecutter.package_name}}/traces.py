@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
@@ -27,11 +27,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ._distribution import this_distribution
 from .aws_spans import trace_aws_calls
 from .otlp import SpanSender
-from .request_ids import current_ids
+from .request_ids import TraceHeader, current_ids
 
 # A process that is told to end sends what it has, but not for longer than this.
 FLUSH_SECONDS = 5
 
+_NOT_KEPT = context.create_key("not-kept")
 # The trace a load balancer began; it sends no span to be a child of.
 _begun_trace_id: ContextVar[int] = ContextVar("begun_trace_id", default=0)
 
@@ -75,7 +76,7 @@ def add_traces(app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio
     distribution = this_distribution()
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, where set, win.
     resource = Resource.create({"service.name": distribution.name, "service.version": distribution.version})
-    sampler = TraceIdRatioBased(sample_ratio)
+    sampler = KeptTraces(sample_ratio)
     provider = Tracers(
         sampler=ParentBased(sampler),
         resource=resource.merge(OTELResourceDetector().detect()),
@@ -91,6 +92,16 @@ def add_traces(app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio
     _flush_at_the_end(app, provider)
 
 
+class KeptTraces(TraceIdRatioBased):
+    """Samples a share of the traces, and nothing below a call that was decided on and isn't kept."""
+
+    def should_sample(self, parent_context: Context | None, *rest: Any, **options: Any) -> SamplingResult:
+        """Decide on a span without a parent."""
+        if context.get_value(_NOT_KEPT, parent_context):
+            return SamplingResult(Decision.DROP)
+        return super().should_sample(parent_context, *rest, **options)
+
+
 class SampleAhead:
     """Decides on a trace before FastMCP gathers what its span would say, which calls without one are spared.
 
@@ -101,16 +112,18 @@ class SampleAhead:
         self._sampler = sampler
         self._ids = RandomIdGenerator()
         with suppress_fastmcp_telemetry():
-            self._suppressed = context.get_current()
+            self._not_kept = context.set_value(_NOT_KEPT, True)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Serve a request, without FastMCP's spans if its trace isn't kept."""
-        caller = trace.get_current_span().get_span_context()
-        if caller.is_valid:
-            if caller.trace_flags.sampled:
-                return await call_next(ctx)
-            with suppress_fastmcp_telemetry():
-                return await call_next(ctx)
+        current = context.get_current()
+        if current:
+            caller = trace.get_current_span(current).get_span_context()
+            if caller.is_valid:
+                if caller.trace_flags.sampled:
+                    return await call_next(ctx)
+                with suppress_fastmcp_telemetry():
+                    return await call_next(ctx)
         if ctx.meta and "traceparent" in ctx.meta:
             # FastMCP reads it, and its span follows the caller's decision.
             return await call_next(ctx)
@@ -121,15 +134,14 @@ class SampleAhead:
                 return await call_next(ctx)
             finally:
                 _begun_trace_id.reset(begun)
-        # A span that is not sampled: what is begun below it isn't either, and log lines have its trace id.
-        unsampled = SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False)
-        current = context.get_current()
-        around = Context({**current, **self._suppressed}) if current else self._suppressed
-        token = context.attach(trace.set_span_in_context(NonRecordingSpan(unsampled), around))
+        # Log lines have its id all the same.
+        ids = current_ids.set(current_ids.get()._replace(trace=TraceHeader(trace_id, None, sampled=False)))
+        token = context.attach(Context({**current, **self._not_kept}) if current else self._not_kept)
         try:
             return await call_next(ctx)
         finally:
             context.detach(token)
+            current_ids.reset(ids)
 
 
 class ContinueTrace:
