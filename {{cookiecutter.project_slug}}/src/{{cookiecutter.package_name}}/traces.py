@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ._distribution import this_distribution
 from .aws_spans import trace_aws_calls
 from .otlp import SpanSender
-from .request_ids import TraceHeader, current_ids
+from .request_ids import RequestIds, TraceHeader, current_ids
 
 # A process that is told to end sends what it has, but not for longer than this.
 FLUSH_SECONDS = 5
@@ -135,7 +135,8 @@ class SampleAhead:
             finally:
                 _begun_trace_id.reset(begun)
         # Log lines have its id all the same.
-        ids = current_ids.set(current_ids.get()._replace(trace=TraceHeader(trace_id, None, sampled=False)))
+        _, session_id, traceparent = current_ids.get()
+        ids = current_ids.set(RequestIds(TraceHeader(trace_id, None, False), session_id, traceparent))
         token = context.attach(Context({**current, **self._not_kept}) if current else self._not_kept)
         try:
             return await call_next(ctx)
