@@ -90,9 +90,12 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
         self,
         request: Request,
         properties: EdgeAccessLogProperties,
-        previous: EdgeAccessLogProperties | None,  # noqa: ARG002 - what is there says enough
+        previous: EdgeAccessLogProperties | None,
     ) -> Attributes:
         """Change in place; a source can't be pointed to another distribution, so it is made anew for one."""
+        if previous is not None and previous.name != properties.name:
+            # A distribution has one source: the one that this replaces goes first, its log group later.
+            self._end_delivery(request, previous.name)
         return self._converge(request, properties)
 
     def delete(self, request: Request, properties: EdgeAccessLogProperties | None) -> None:
@@ -143,17 +146,24 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
             ) from cause
 
     def _remove(self, request: Request, place: Place, name: str) -> None:
-        groups, deliveries = self._tools(request, place, self.runtime.deadline)
-        try:
-            is_there = deliveries.source_of(name) is not None
-        except ResourceError as error:
-            logger.warning("%s", error)
+        if not self._end_delivery(request, name):
             return
-        if is_there:
-            self.runtime.doing(f"deleting log delivery {name}")
-            deliveries.remove(name)
+        groups, _ = self._tools(request, place, self.runtime.deadline)
         self.runtime.doing(f"deleting log group {LOG_GROUP_PREFIX}{name}")
         groups.remove(f"{LOG_GROUP_PREFIX}{name}")
+
+    def _end_delivery(self, request: Request, name: str) -> bool:
+        """Delete source, destination and delivery of that name; return whether they are this resource's."""
+        _, deliveries = self._tools(request, Place.of_stack(request.stack_id), self.runtime.deadline)
+        try:
+            deliveries.source_of(name)
+        except ResourceError as error:
+            logger.warning("%s", error)
+            return False
+        # Also without a source: somebody may have deleted that alone.
+        self.runtime.doing(f"deleting log delivery {name}")
+        deliveries.remove(name)
+        return True
 
     def _tools(self, request: Request, place: Place, deadline: Deadline) -> tuple[LogGroups, LogDeliveries]:
         owner = Owner(request.stack_id, request.logical_resource_id)

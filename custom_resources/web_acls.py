@@ -30,6 +30,8 @@ LOG_GROUP_PREFIX = "aws-waf-logs-"
 PASSING = frozenset(
     {"WAFUnavailableEntityException", "WAFInternalErrorException", "WAFTagOperationInternalErrorException"}
 )
+# Of a call without a lock token: the service was at another change of the same thing.
+OVERTAKEN = frozenset({"WAFOptimisticLockException"})
 PASSING_SECONDS = 120.0
 # A web ACL that is new, and the right to write to its log group, are known everywhere after a while.
 LOGGING_REFUSALS = frozenset(
@@ -100,7 +102,8 @@ class WebAcls:
             summary = self._call(
                 lambda: self._waf.create_web_acl(
                     Name=name, Scope=SCOPE, Tags=tag_list(owner.tags()), **definition
-                )
+                ),
+                also=OVERTAKEN,
             )["Summary"]
         except Exception as error:
             if error_code(error) == "WAFDuplicateItemException":
@@ -180,7 +183,10 @@ class WebAcls:
 
     def _stop_logging(self, acl: WebAcl) -> None:
         try:
-            self._call(lambda: self._waf.delete_logging_configuration(ResourceArn=acl.arn))
+            self._call(
+                lambda: self._waf.delete_logging_configuration(ResourceArn=acl.arn),
+                also=OVERTAKEN,
+            )
         except Exception as error:
             if error_code(error) != "WAFNonexistentItemException":
                 raise

@@ -143,6 +143,29 @@ def test_another_distribution_is_logged_under_the_same_name(
     assert len(logs.deliveries) == 1
 
 
+def test_another_name_takes_the_distribution_over_from_the_old(
+    run: Run, clients: Clients, logs: LogDeliveries
+) -> None:
+    create(run, clients)
+    response = update(run, clients, {**PROPERTIES, "Name": "search"})
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", "edge-access-log|search")
+    assert list(logs.sources) == ["search"]
+    assert GROUP in logs.groups, "the log so far goes with the Delete of what was replaced"
+    assert delete(run, clients)["Status"] == "SUCCESS"
+    assert (list(logs.sources), len(logs.deliveries)) == (["search"], 1)
+    assert GROUP not in logs.groups
+
+
+def test_delete_removes_what_is_left_where_somebody_deleted_the_source(
+    run: Run, clients: Clients, logs: LogDeliveries
+) -> None:
+    create(run, clients)
+    logs.deliveries.clear()
+    logs.sources.clear()
+    assert delete(run, clients)["Status"] == "SUCCESS"
+    assert nothing_is_left(logs)
+
+
 def test_other_fields_make_the_delivery_anew(run: Run, clients: Clients, logs: LogDeliveries) -> None:
     create(run, clients)
     (delivery,) = logs.deliveries.values()

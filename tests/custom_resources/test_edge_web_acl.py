@@ -262,6 +262,7 @@ def test_a_web_acl_that_is_always_being_changed_is_told_in_time(run: Run, client
     ("operation", "code"),
     [
         ("create_web_acl", "WAFUnavailableEntityException"),
+        ("create_web_acl", "WAFOptimisticLockException"),
         ("create_web_acl", "ThrottlingException"),
         ("create_web_acl", "WAFTagOperationInternalErrorException"),
         ("list_web_acls", "WAFInternalErrorException"),
@@ -362,9 +363,12 @@ def test_delete_of_a_web_acl_in_use_tells_so_in_time(
     assert list(logs.groups) == [GROUP]
 
 
-def test_delete_goes_on_after_a_change_by_somebody_else(run: Run, clients: Clients, waf: Waf) -> None:
+@pytest.mark.parametrize("operation", ["delete_web_acl", "delete_logging_configuration"])
+def test_delete_goes_on_after_a_change_by_somebody_else(
+    run: Run, clients: Clients, waf: Waf, operation: str
+) -> None:
     create(run, clients)
-    waf.errors["delete_web_acl"] = [ApiError("WAFOptimisticLockException")]
+    waf.errors[operation] = [ApiError("WAFOptimisticLockException")]
     assert delete(run, clients)["Status"] == "SUCCESS"
     assert waf.acls == {}
 

@@ -113,6 +113,27 @@ class GatewayWorld(World):
         }
     )
 
+    life = (
+        {
+            "GatewayIdentifier": GATEWAYS[0],
+            "Name": NAMES[0],
+            "Endpoint": "https://one.example.com/mcp",
+            "ListingMode": "DEFAULT",
+        },
+        {
+            "GatewayIdentifier": GATEWAYS[0],
+            "Name": NAMES[0],
+            "Endpoint": "https://two.example.com/mcp",
+            "ListingMode": "DEFAULT",
+        },
+        {
+            "GatewayIdentifier": GATEWAYS[1],
+            "Name": NAMES[0],
+            "Endpoint": "https://one.example.com/mcp",
+            "ListingMode": "DEFAULT",
+        },
+    )
+
     def __init__(self, clock: Clock, faults: Faults) -> None:
         super().__init__(clock, faults)
         self.store, self.failing = Store(), False

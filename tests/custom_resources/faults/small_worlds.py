@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+from types import MappingProxyType
 from typing import Any
 
 from botocore.response import StreamingBody
@@ -52,6 +53,11 @@ class EmptiedWorld(World):
     properties = st.one_of(
         st.fixed_dictionaries({"BucketName": st.sampled_from(BUCKETS)}),
         st.fixed_dictionaries({"RepositoryName": st.sampled_from(REPOSITORIES)}),
+    )
+    life = (
+        {"BucketName": BUCKETS[1]},
+        {"BucketName": BUCKETS[1]},
+        {"RepositoryName": REPOSITORIES[0]},
     )
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
@@ -125,6 +131,7 @@ class PrefixListWorld(World):
             )
         }
     )
+    life = ({"PrefixListName": "com.amazonaws.global.cloudfront.origin-facing"},) * 3
 
     def backend(self, service: str, region: str | None) -> PrefixListWorld:
         assert (service, region) == ("ec2", None)
@@ -162,6 +169,14 @@ class ImageWorld(World):
             "SourceKey": st.sampled_from(["one/source.zip", "two/source.zip"]),
             "Architecture": st.sampled_from(["ARM64", "X86_64"]),
         }
+    )
+    _life = MappingProxyType(
+        {"BuildProject": "tools-build", "SourceBucket": "artifacts", "SourceKey": "one/source.zip"}
+    )
+    life = (
+        {**_life, "RepositoryName": REPOSITORIES[0], "Architecture": "ARM64"},
+        {**_life, "RepositoryName": REPOSITORIES[0], "Architecture": "X86_64"},
+        {**_life, "RepositoryName": REPOSITORIES[1], "Architecture": "ARM64"},
     )
 
     def __init__(self, clock: Clock, faults: Faults) -> None:

@@ -5,6 +5,7 @@ They are the same ones each time; `FAULT_RANDOM=1` draws others.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -13,13 +14,24 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.custom_resources.faults.edge_worlds import AccessLogWorld, CertificateWorld, WebAclWorld
 from tests.custom_resources.faults.gateway_world import GatewayWorld
 from tests.custom_resources.faults.machine import ResourceMachine, sequences
 from tests.custom_resources.faults.small_worlds import EmptiedWorld, ImageWorld, PrefixListWorld
-from tests.custom_resources.faults.world import World
+from tests.custom_resources.faults.world import Fault, World
 
 # Each world with the sequences it gets in the everyday tests.
-WORLDS: dict[type[World], int] = {GatewayWorld: 250, ImageWorld: 100, EmptiedWorld: 25, PrefixListWorld: 50}
+WORLDS: dict[type[World], int] = {
+    GatewayWorld: 250,
+    WebAclWorld: 150,
+    CertificateWorld: 150,
+    AccessLogWorld: 50,
+    ImageWorld: 100,
+    EmptiedWorld: 25,
+    PrefixListWorld: 50,
+}
+
+STAGES = ("Create", "Update", "Replace", "Delete")
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +42,18 @@ def _quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+def machine_of(world: type[World]) -> type[ResourceMachine]:
+    """Return the state machine of a world."""
+    return type(f"{world.__name__}Machine", (ResourceMachine,), {"world_class": world})
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
 def test_nothing_leaks_lies_or_hangs(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+    before = sequences[world.__name__]
     full = int(os.environ.get("FAULT_SEQUENCES", "0"))
-    machine = type(f"{world.__name__}Machine", (ResourceMachine,), {"world_class": world})
     run_state_machine_as_test(
-        machine,
+        machine_of(world),
         settings=settings(
             max_examples=full or WORLDS[world],
             stateful_step_count=12,
@@ -45,10 +62,27 @@ def test_nothing_leaks_lies_or_hangs(world: type[World], capsys: pytest.CaptureF
             # The same on every machine, unless somebody goes looking for more.
             derandomize="FAULT_RANDOM" not in os.environ,
             print_blob=True,
+            report_multiple_bugs=False,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
         ),
     )
+    run = sequences[world.__name__] - before
     with capsys.disabled():
-        print(f"\n{world.resource.__name__}: {sequences[world.__name__]} sequences")
-    assert sequences[world.__name__] >= (full or WORLDS[world])
+        print(f"\n{world.resource.__name__}: {run} sequences")
+    assert run >= (full or WORLDS[world])
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
+def test_any_one_fault_at_any_one_call(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+    lives = 0
+    for stage in STAGES:
+        calls = machine_of(world)().live(stage, {})
+        for call, fault in itertools.product(range(calls), Fault):
+            try:
+                machine_of(world)().live(stage, {call: fault})
+            except AssertionError as error:
+                raise AssertionError(f"{stage} with {fault.name} at call {call}: {error}") from error
+            lives += 1
+    with capsys.disabled():
+        print(f"\n{world.resource.__name__}: {lives} lives with one fault each")

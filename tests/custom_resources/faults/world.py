@@ -41,12 +41,17 @@ class Fault(Enum):
     WORK_HANGS = "what the call sets in motion takes longer than any function runs"
 
 
+PASSING = frozenset({Fault.THROTTLED, Fault.SLOW, Fault.BUSY})
+"""Faults that fail no request as long as they are few: a second attempt at the call gets through."""
+MOST_PASSING = 4
+
 Plan = dict[int, Fault]
 """The faults of one run of the function, by the number of the call they meet."""
 
 plans = st.one_of(
     st.just({}),
-    st.dictionaries(st.integers(0, 14), st.sampled_from(Fault), max_size=4),
+    st.builds(lambda call, fault: {call: fault}, st.integers(0, 24), st.sampled_from(Fault)),
+    st.dictionaries(st.integers(0, 14), st.sampled_from(Fault), max_size=MOST_PASSING),
     # A service that is down for the rest of the run.
     st.builds(
         lambda start, fault: dict.fromkeys(range(start, start + 400), fault),
@@ -135,8 +140,15 @@ class World(ABC):
 
     resource: ClassVar[type[Resource[Any]]]
     properties: ClassVar[st.SearchStrategy[dict[str, Any]]]
+    life: ClassVar[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]
+    """Properties of a Create, of an Update in place, and of one that replaces."""
     seconds: ClassVar[float] = 600.0
     """The function's Timeout in the template."""
+    stack_id: ClassVar[str] = fakes.STACK_ID
+    disturbances: ClassVar[int] = 6
+    """How many kinds of `disturb` there are."""
+    between: ClassVar[float] = 0.0
+    """Seconds that CloudFormation takes, at the least, from one request to the next."""
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
         self.clock = clock
