@@ -22,12 +22,13 @@ from custom_resources.lifecycle import (
     lambda_handler_for,
 )
 from custom_resources.properties import Raw, Update, parse, required_text, text
-from custom_resources.waiting import Deadline, SystemClock
+from custom_resources.waiting import Deadline, SystemClock, retry
 
 logger = logging.getLogger(__name__)
 
 KEY = "jwks.json"
 LONGEST_EXCHANGE = 10.0
+ISSUER_SECONDS = 20.0
 MARGIN_SECONDS = 5.0
 _PHYSICAL_ID = re.compile(r"signing-keys\|(?P<bucket>[a-z0-9.-]+)")
 
@@ -69,8 +70,12 @@ class SigningKeys(Resource[SigningKeysProperties]):
         return f"signing-keys|{required_text(raw, 'BucketName')}"
 
     def create(self, request: Request, properties: SigningKeysProperties) -> Attributes:  # noqa: ARG002
-        """Copy the keys."""
-        copy(self.runtime, properties)
+        """Copy the keys; an issuer that doesn't answer is asked again for a while."""
+        retry(
+            lambda: copy(self.runtime, properties),
+            lambda error: isinstance(error, IssuerError),
+            self.runtime.deadline.share(1, at_most=ISSUER_SECONDS),
+        )
         return {"Key": KEY}
 
     def update(
@@ -82,16 +87,21 @@ class SigningKeys(Resource[SigningKeysProperties]):
         """Copy them again."""
         return self.create(request, properties)
 
-    def delete(self, request: Request, properties: SigningKeysProperties | None) -> None:  # noqa: ARG002
+    def delete(self, request: Request, properties: SigningKeysProperties | None) -> None:
         """Delete the copy."""
         address = _PHYSICAL_ID.fullmatch(request.physical_resource_id)
-        if address is None:
+        if address is not None:
+            bucket = address["bucket"]
+        elif properties is not None:
+            # CloudFormation made the id up for a Create it gave up on, which may have come far all the same.
+            bucket = properties.bucket_name
+        else:
             logger.info("Nothing was copied under %s", request.physical_resource_id)
             return
-        self.runtime.doing(f"deleting {KEY} in {address['bucket']}")
+        self.runtime.doing(f"deleting {KEY} in {bucket}")
         s3 = self.runtime.clients.s3()
         try:
-            self.runtime.call(lambda: s3.delete_object(Bucket=address["bucket"], Key=KEY))
+            self.runtime.call(lambda: s3.delete_object(Bucket=bucket, Key=KEY))
         except s3.exceptions.NoSuchBucket:
             logger.info("The bucket is gone, and the keys with it")
 

@@ -215,9 +215,14 @@ class ToolCall(Resource[ToolCallProperties]):
 
     def _is_rolling_back(self, stack_id: str) -> bool:
         self.runtime.doing("asking whether the stack is rolling back")
-        stacks = self.runtime.call(
-            lambda: self.runtime.clients.cloudformation().describe_stacks(StackName=stack_id)
-        )["Stacks"]
+        try:
+            stacks = self.runtime.call(
+                lambda: self.runtime.clients.cloudformation().describe_stacks(StackName=stack_id)
+            )["Stacks"]
+        except Exception:
+            # A call that is answered rightly needs to know nothing of the stack.
+            logger.exception("The stack's status can't be read")
+            return False
         return bool(stacks) and stacks[0]["StackStatus"] == ROLLING_BACK
 
 

@@ -101,3 +101,30 @@ def test_a_copy_that_never_was_is_no_obstacle(run: Run) -> None:
         run(SigningKeys, Clients(s3=bucket), "Delete", {}, physical_id="not-created|x")["Status"] == "SUCCESS"
     )
     assert bucket.calls == []
+
+
+def test_an_issuer_that_does_not_answer_yet_is_asked_again(run: Run, issuer: Issuer, clock: Clock) -> None:
+    bucket, discovery = Bucket(), issuer.discovery
+
+    def wake_up() -> None:
+        issuer.discovery = discovery
+
+    issuer.discovery, clock.on_sleep = {}, wake_up
+    given = {"DiscoveryUrl": issuer.discovery_url, "BucketName": BUCKET}
+    assert run(SigningKeys, Clients(s3=bucket), "Create", given)["Status"] == "SUCCESS"
+    assert keys_of(bucket) == issuer.keys
+
+
+def test_an_issuer_that_never_answers_is_told_in_time(run: Run, issuer: Issuer, clock: Clock) -> None:
+    issuer.discovery, before = {}, clock.now()
+    given = {"DiscoveryUrl": issuer.discovery_url, "BucketName": BUCKET}
+    response = run(SigningKeys, Clients(s3=Bucket()), "Create", given, seconds=60.0)
+    assert "names no https jwks_uri" in response["Reason"]
+    assert 10 < clock.now() - before < 25
+
+
+def test_delete_by_an_id_that_cloudformation_made_up_removes_the_copy(run: Run, issuer: Issuer) -> None:
+    bucket, given = Bucket(), {"DiscoveryUrl": issuer.discovery_url, "BucketName": BUCKET}
+    run(SigningKeys, Clients(s3=bucket), "Create", given)
+    run(SigningKeys, Clients(s3=bucket), "Delete", given, physical_id="tools-dev-Keys-1A2B3C4D5E6F")
+    assert bucket.objects == {}

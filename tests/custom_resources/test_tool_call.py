@@ -16,7 +16,7 @@ from custom_resources.issuers import IssuerError
 from custom_resources.tokens import TokenSource
 from custom_resources.tool_call import ToolCall
 from tests.custom_resources.conftest import Run
-from tests.custom_resources.fakes import STACK_ID, Backend, Clients, Clock
+from tests.custom_resources.fakes import STACK_ID, ApiError, Backend, Clients, Clock
 from tests.custom_resources.servers import McpServer, Reply, mcp_answers, result
 
 TOOL = "tools___simpleadd"
@@ -202,6 +202,14 @@ def test_a_failure_does_not_stop_a_rollback(
         assert clock.now() - began <= 60
     else:
         assert clock.now() - began > 400
+
+
+def test_a_right_answer_needs_no_status_of_the_stack(
+    run: Run, mcp_server: McpServer, stacks: Stacks, properties: dict[str, Any]
+) -> None:
+    stacks.errors["describe_stacks"] = [ApiError("InternalFailure", "broken", 500)]
+    response = run(ToolCall, Clients(cloudformation=stacks), "Update", properties, old=properties)
+    assert (response["Status"], response["Data"]["Answer"]) == ("SUCCESS", "30")
 
 
 def test_a_long_answer_fits_an_output(

@@ -193,7 +193,9 @@ class ResourceMachine(RuleBasedStateMachine):
     def roll_back(self, plan: Plan) -> None:
         """Update back to the properties before; until it succeeds, "continue update rollback" is there."""
         request = self.request("Update", self.properties, physical_id=self.physical_id, old=self.target)
+        self.world.is_rolling_back = True
         body = self.invoke(request, plan)
+        self.world.is_rolling_back = False
         if body is not None and body["Status"] == "SUCCESS":
             self._replace(body["PhysicalResourceId"], self.target)
             # What the stack is back at isn't deleted.

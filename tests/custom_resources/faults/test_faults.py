@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.custom_resources.faults.edge_worlds import AccessLogWorld, CertificateWorld, WebAclWorld
 from tests.custom_resources.faults.gateway_world import GatewayWorld
+from tests.custom_resources.faults.issuer_worlds import ClientSecretWorld, SigningKeysWorld, ToolCallWorld
 from tests.custom_resources.faults.machine import ResourceMachine, sequences
 from tests.custom_resources.faults.small_worlds import EmptiedWorld, ImageWorld, PrefixListWorld
 from tests.custom_resources.faults.world import Fault, World
@@ -29,6 +30,9 @@ WORLDS: dict[type[World], int] = {
     ImageWorld: 100,
     EmptiedWorld: 25,
     PrefixListWorld: 50,
+    ToolCallWorld: 50,
+    ClientSecretWorld: 50,
+    SigningKeysWorld: 50,
 }
 
 STAGES = ("Create", "Update", "Replace", "Delete")

@@ -153,6 +153,8 @@ class World(ABC):
     def __init__(self, clock: Clock, faults: Faults) -> None:
         self.clock = clock
         self.faults = faults
+        self.is_rolling_back = False
+        """Whether the stack is on its way back from an Update."""
 
     @abstractmethod
     def backend(self, service: str, region: str | None) -> Any:
