@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from custom_resources.aws import error_code, error_message, is_throttled
@@ -74,6 +75,7 @@ class Certificate:
     # Whether ACM has named a record for every domain.
     is_complete: bool
     used_by: tuple[str, ...]
+    made_at: datetime | None
 
     @classmethod
     def of(cls, detail: Any) -> Certificate:
@@ -89,6 +91,7 @@ class Certificate:
             records=tuple(Record(name, value) for name, value in sorted(records.items())),
             is_complete=bool(options) and len(asked) == len(options),
             used_by=tuple(detail.get("InUseBy", ())),
+            made_at=detail.get("CreatedAt"),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from custom_resources.certificates import (
     FOUND_SECONDS,
@@ -338,7 +338,8 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
         self.runtime.doing(f"removing the certificate for {properties.domain_name} again")
         try:
             if Place.of_stack(request.stack_id).has_edge:
-                self._remove(request, properties, self.runtime.deadline)
+                # What it made is newer than the request.
+                self._remove(replace(request, asked_at=None), properties, self.runtime.deadline)
         except Exception as error:
             logger.exception("The certificate for %s couldn't be removed again", properties.domain_name)
             raise ResourceError(
@@ -351,6 +352,10 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
         arn = certificates.find(properties.domain_name, _owner(request, properties))
         if arn is None:
             logger.info("The certificate for %s is gone already", properties.domain_name)
+            return
+        found = certificates.get(arn)
+        if found is not None and request.is_older_than(found.made_at):
+            logger.warning("Certificate %s was made after this Delete and stays", arn)
             return
         self.runtime.doing(f"waiting until nothing uses certificate {arn}")
         certificate = certificates.wait_until_unused(arn)

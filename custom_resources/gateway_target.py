@@ -242,6 +242,8 @@ class GatewayTarget(Resource[GatewayTargetProperties]):
             logger.warning(
                 "Target %s of %s isn't this resource's and stays: %s", name, gateway_id, target.description
             )
+        elif request.is_older_than(target.made_at):
+            logger.warning("Target %s of %s was made after this Delete and stays", name, gateway_id)
         else:
             self.runtime.doing(f"deleting target {name} of {gateway_id}")
             targets.remove(target.id)

@@ -12,12 +12,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from custom_resources.aws import Clients, is_throttled
 from custom_resources.errors import PropertyError, ResponseNotDelivered
 from custom_resources.properties import Model, Raw, parse
-from custom_resources.response import Outbox
+from custom_resources.response import Outbox, signed_at
 from custom_resources.waiting import Activity, Clock, Deadline, SystemClock, retry
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ Event = dict[str, Any]
 MARGIN_SECONDS = 30.0
 MARGIN_SHARE = 0.2
 RESPONSE_MARGIN_SECONDS = 1.0
+# Between the clocks of two services, one of which tells whole seconds.
+CLOCK_TOLERANCE = timedelta(seconds=2)
 # CloudFormation takes up to 1 KB.
 LONGEST_PHYSICAL_ID = 1000
 
@@ -52,6 +55,17 @@ class Request:
     logical_resource_id: str
     request_id: str
     physical_resource_id: str
+    asked_at: datetime | None = None
+    """When CloudFormation asked, where the response's URL says so."""
+
+    def is_older_than(self, made_at: datetime | None) -> bool:
+        """Whether what was made then can't be what this request is about.
+
+        Lambda may deliver a Delete again after its stack has made the same thing anew, under the same id.
+        """
+        if self.asked_at is None or made_at is None:
+            return False
+        return made_at > self.asked_at + CLOCK_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -174,6 +188,7 @@ def _converse(
         logical_resource_id=event["LogicalResourceId"],
         request_id=event["RequestId"],
         physical_resource_id=physical_id,
+        asked_at=signed_at(event["ResponseURL"]),
     )
     activity = Activity()
     helper = Helper(physical_id, outbox, activity)

@@ -12,9 +12,10 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from custom_resources.waiting import Deadline, intervals
 
@@ -75,6 +76,15 @@ def deliver(url: str, body: Mapping[str, Any], deadline: Deadline) -> bool:
             return False
         deadline.clock.sleep(pause)
     raise AssertionError("intervals() doesn't end")
+
+
+def signed_at(url: str) -> datetime | None:
+    """Return when a URL was pre-signed (SigV4's X-Amz-Date), None where it doesn't say."""
+    stamp = parse_qs(urlsplit(url).query).get("X-Amz-Date", [""])[0]
+    try:
+        return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _is_allowed(url: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from custom_resources.aws import error_code, error_message, is_throttled
@@ -55,6 +56,7 @@ class Target:
     configuration: Mapping[str, Any]
     credentials: list[Any]
     synchronized_at: str
+    made_at: datetime
 
     @classmethod
     def of(cls, answer: GetGatewayTargetResponseTypeDef) -> Target:
@@ -69,6 +71,7 @@ class Target:
             configuration=answer["targetConfiguration"],
             credentials=list(answer.get("credentialProviderConfigurations", ())),
             synchronized_at=synchronized.isoformat() if synchronized else "",
+            made_at=answer["createdAt"],
         )
 
     def state(self) -> str:

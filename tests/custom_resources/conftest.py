@@ -136,12 +136,14 @@ def run(inbox: Inbox, clock: Clock, caplog: pytest.LogCaptureFixture) -> Run:
         properties: dict[str, Any],
         *,
         seconds: float = 600.0,
+        asked_at: str = "",
         **details: Any,
     ) -> dict[str, Any]:
         before = len(inbox.bodies)
         handler = lambda_handler_for(resource, clients=lambda: clients, clock=clock)
         context = Context(clock, seconds)
-        handler(event(kind, properties, inbox.url, **details), context)
+        url = f"{inbox.url}&X-Amz-Date={asked_at}" if asked_at else inbox.url
+        handler(event(kind, properties, url, **details), context)
         assert len(inbox.bodies) == before + 1, "CloudFormation takes exactly one response"
         assert context.get_remaining_time_in_millis() > 0, "the function would have been killed"
         assert SIGNATURE not in caplog.text

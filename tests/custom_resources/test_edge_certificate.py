@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -404,6 +405,33 @@ def test_a_record_stays_for_no_certificate_that_does_not_need_it(
     other = acm.put(DOMAIN, **more)
     assert delete(run, clients)["Status"] == "SUCCESS"
     assert (list(acm.certificates), zones.values(ZONE)) == ([other], {})
+
+
+@pytest.mark.parametrize(("made_at", "is_left"), [("12:00:00", False), ("12:00:03", True)])
+def test_a_delete_delivered_late_leaves_a_certificate_made_since(
+    run: Run, clients: Clients, acm: Acm, made_at: str, is_left: bool
+) -> None:
+    create(run, clients)
+    (certificate,) = acm.certificates.values()
+    certificate["CreatedAt"] = datetime.fromisoformat(f"2026-11-01T{made_at}+00:00")
+    assert delete(run, clients, asked_at="20261101T120000Z")["Status"] == "SUCCESS"
+    assert bool(acm.certificates) == is_left
+
+
+def test_a_failed_creation_removes_a_certificate_newer_than_its_request(
+    run: Run, clients: Clients, acm: Acm
+) -> None:
+    acm.verdict = ("FAILED", "CAA_ERROR")
+    ask = acm.request_certificate
+
+    def late(**parameters: Any) -> dict[str, Any]:
+        answer = ask(**parameters)
+        acm.certificates[answer["CertificateArn"]]["CreatedAt"] = datetime(2026, 11, 1, 12, 5, tzinfo=UTC)
+        return answer
+
+    acm.request_certificate = late  # type: ignore[assignment,method-assign]
+    assert create(run, clients, asked_at="20261101T120000Z")["Status"] == "FAILED"
+    assert acm.certificates == {}
 
 
 def test_delete_waits_until_nothing_uses_the_certificate(

@@ -610,6 +610,21 @@ def test_a_delete_that_outlasts_the_function_is_reported(
     assert response["Reason"].endswith("DELETING")
 
 
+@pytest.mark.parametrize("physical_id", [PHYSICAL_ID, "tools-dev-Target-1A2B3C4D5E6F"])
+@pytest.mark.parametrize(
+    ("asked_at", "left"),
+    [("20261101T115900Z", ["tools"]), ("20261101T115959Z", []), ("20261101T120100Z", []), ("", [])],
+)
+def test_a_delete_delivered_late_leaves_what_was_made_since(
+    run: Run, clients: Clients, gateway: Gateway, physical_id: str, asked_at: str, left: list[str]
+) -> None:
+    # This fake makes every target at 12:00:00.
+    gateway.add("tools", MINE)
+    response = run(GatewayTarget, clients, "Delete", PROPERTIES, physical_id=physical_id, asked_at=asked_at)
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", physical_id)
+    assert gateway.names() == left
+
+
 def test_delete_does_not_probe(run: Run, clients: Clients, probe: Probe) -> None:
     run(GatewayTarget, clients, "Delete", PROPERTIES, physical_id=PHYSICAL_ID)
     assert probe.asked == 0

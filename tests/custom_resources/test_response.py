@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from custom_resources.response import Outbox, deliver
+from custom_resources.response import Outbox, deliver, signed_at
 from custom_resources.waiting import Deadline
 from tests.custom_resources.fakes import Clock
 from tests.custom_resources.servers import SIGNATURE, Inbox, serving
@@ -104,3 +105,17 @@ def test_the_first_of_two_threads_outcomes_is_the_only_one_sent(inbox: Inbox, cl
         thread.join()
     assert len(inbox.bodies) == 1
     assert outbox.delivered
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("X-Amz-Algorithm=a&X-Amz-Date=20231123T074157Z&X-Amz-Expires=7200", (2023, 11, 23, 7, 41, 57)),
+        ("AWSAccessKeyId=a&Expires=1510162268&Signature=s", None),
+        ("X-Amz-Date=yesterday", None),
+        ("", None),
+    ],
+)
+def test_a_presigned_url_tells_when_it_was_made(query: str, expected: tuple[int, ...] | None) -> None:
+    found = signed_at(f"https://bucket.s3.amazonaws.com/stack%7CThing?{query}")
+    assert found == (None if expected is None else datetime(*expected, tzinfo=UTC))  # type: ignore[arg-type,misc]

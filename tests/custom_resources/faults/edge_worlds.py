@@ -224,6 +224,7 @@ class SlowAcm(Acm):
         arn = answer["CertificateArn"]
         if arn not in known and arn in self.certificates:
             self._since[arn] = now
+            self.certificates[arn]["CreatedAt"] = self._world.clock.date()
             self.slow_until[arn] = now + (HANG_SECONDS if work is Fault.WORK_HANGS else ISSUED_AFTER)
             if work is Fault.WORK_FAILS:
                 self._failing.add(arn)
@@ -262,6 +263,7 @@ class CertificateWorld(World):
     seconds = 900.0
     between = LISTED_AFTER
     disturbances = 8
+    tells_age = True
     properties = st.fixed_dictionaries(
         {
             "DomainName": st.sampled_from(["mcp.example.com", "*.example.com"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -76,8 +77,9 @@ class VirtualLifecycle(Lifecycle):
 class Control:
     """The control API's operations in snake case."""
 
-    def __init__(self, api: ControlApi) -> None:
+    def __init__(self, api: ControlApi, world: GatewayWorld) -> None:
         self._api = api
+        self._world = world
 
     def __getattr__(self, operation: str) -> Callable[..., dict[str, Any]]:
         name = "".join(word.capitalize() for word in operation.split("_"))
@@ -85,6 +87,7 @@ class Control:
         def call(**params: Any) -> dict[str, Any]:
             try:
                 answer: dict[str, Any] = _without_nulls(self._api.call(PLACE, name, params))
+                self._world.date_targets()
             except cloud_errors.ApiError as error:
                 raise ApiError(error.code, error.message, error.status) from error
             return answer
@@ -103,6 +106,7 @@ class GatewayWorld(World):
     """Gateways with targets of this stack and of others, and an MCP server."""
 
     resource = GatewayTarget
+    tells_age = True
     properties = st.fixed_dictionaries(
         {
             "GatewayIdentifier": st.sampled_from(GATEWAYS),
@@ -137,11 +141,12 @@ class GatewayWorld(World):
     def __init__(self, clock: Clock, faults: Faults) -> None:
         super().__init__(clock, faults)
         self.store, self.failing = Store(), False
+        self._dated: dict[str, datetime] = {}
         self.step_seconds = STEP_SECONDS
         self.tools: tuple[str, ...] = ("add", "search")
         lifecycle = VirtualLifecycle(self.store, self)
         api = ControlApi(self.store, lifecycle, FaultPlan(), CredentialProviders(None), None)  # type: ignore[arg-type]
-        self.control = Control(api)
+        self.control = Control(api, self)
         for gateway_id in GATEWAYS:
             self.store.add(Gateway(PLACE, gateway_id, {"name": gateway_id}, {}, status="READY"))
         self._add(GATEWAYS[0], "theirs", STRANGER.description())
@@ -149,6 +154,12 @@ class GatewayWorld(World):
     def backend(self, service: str, region: str | None) -> Control:
         assert (service, region) == ("bedrock-agentcore-control", None)
         return self.control
+
+    def date_targets(self) -> None:
+        """Have targets made in the world's time."""
+        for _, target in self._targets():
+            if target.target_id not in self._dated:
+                target.created_at = self._dated[target.target_id] = self.clock.date()
 
     def busy(self, operation: str) -> ApiError | None:
         return ApiError("ConflictException", "Too many changes", 409) if operation in CHANGES else None

@@ -193,7 +193,7 @@ class ClientSecretWorld(IssuerWorld):
         return [] if attributes == {"SecretArn": arn} and written == wanted else [repr(attributes)]
 
     def refuses(self, kind: str, properties: dict[str, Any]) -> bool:
-        return properties["ClientId"] == "public"
+        return not CLIENTS[properties["ClientId"]]
 
 
 class SigningKeysWorld(IssuerWorld):
@@ -246,7 +246,8 @@ class SigningKeysWorld(IssuerWorld):
         return [name for name in self.ours() if physical_id == f"signing-keys|{name}"]
 
     def refuses(self, kind: str, properties: dict[str, Any]) -> bool:
-        return kind != "Delete" and (not self.keys or properties["BucketName"] not in self.buckets)
+        is_missing = properties["BucketName"] not in self.buckets
+        return kind != "Delete" and (not self.keys or is_missing)
 
     def disturb(self, choice: int) -> None:
         if choice == 0:

@@ -43,6 +43,7 @@ from tests.custom_resources.faults.world import (
 LOGICAL_ID = "Thing"
 # Whether CloudFormation stopped waiting before the answer came.
 lateness = st.sampled_from([False, False, False, False, True])
+NEXT_OPERATION = 5.0
 LONGEST_REASON = 260
 sequences: Counter[str] = Counter()
 """Sequences that were run to their end, by the world's name."""
@@ -68,6 +69,8 @@ class ResourceMachine(RuleBasedStateMachine):
         self.due: list[tuple[str, dict[str, Any]]] = []
         """Physical ids, with their properties, that CloudFormation will delete once the stack is through."""
         self.last: dict[str, Any] = {}
+        self.old_deletes: list[dict[str, Any]] = []
+        """Deletes that were answered, of what may have been made again since."""
         self.unanswered = False
         """Whether the latest Update died without an answer."""
         self._excused = False
@@ -81,13 +84,17 @@ class ResourceMachine(RuleBasedStateMachine):
 
     # One run of the function
 
-    def invoke(self, request: dict[str, Any], plan: Plan) -> dict[str, Any] | None:
-        """Run the function for a request; return its response, None where it was killed first."""
+    def invoke(self, request: dict[str, Any], plan: Plan, *, heard: bool = True) -> dict[str, Any] | None:
+        """Run the function for a request; return its response, None where it was killed first.
+
+        What it claims is checked where CloudFormation hears it.
+        """
         kind, properties = request["RequestType"], _own(request["ResourceProperties"])
         others, self._excused = self.world.others(), self.world.refuses(kind, properties)
         self.faults.begin(plan)
         self.responses.clear()
-        self.last = request
+        if heard:
+            self.last = request
         context = Context(self.clock, self.world.seconds)
         handler = lambda_handler_for(
             self.world.resource, clients=lambda: Clients(self.world), clock=self.clock
@@ -106,7 +113,8 @@ class ResourceMachine(RuleBasedStateMachine):
             assert not self.responses
             return None
         assert len(self.responses) == 1, "CloudFormation takes exactly one response"
-        self._check(request, self.responses[0])
+        if heard:
+            self._check(request, self.responses[0])
         return self.responses[0]
 
     def _check(self, request: dict[str, Any], body: dict[str, Any]) -> None:
@@ -133,7 +141,7 @@ class ResourceMachine(RuleBasedStateMachine):
         return event(
             kind,
             properties,
-            "https://inbox",
+            f"https://inbox/?X-Amz-Date={self.clock.date():%Y%m%dT%H%M%SZ}",
             logical_id=LOGICAL_ID,
             stack_id=self.world.stack_id,
             request_id=request_id,
@@ -208,8 +216,7 @@ class ResourceMachine(RuleBasedStateMachine):
     def clean_up(self, plan: Plan) -> None:
         """Delete what an Update replaced."""
         name, properties = self.due[0]
-        body = self.invoke(self.request("Delete", properties, physical_id=name), plan)
-        if body is not None and body["Status"] == "SUCCESS":
+        if self._is_deleted(name, properties, plan):
             self.due.pop(0)
             self.at_rest()
 
@@ -220,13 +227,13 @@ class ResourceMachine(RuleBasedStateMachine):
         """Delete the resource: the stack goes, or its creation is rolled back. Clean-up comes first."""
         while self.due:
             name, properties = self.due[0]
-            if self._succeeded(self.request("Delete", properties, physical_id=name), plan):
+            if self._is_deleted(name, properties, plan):
                 self.due.pop(0)
             else:
                 self.phase = "delete failed"
                 return
         wanted = self.target if self.phase == "update failed" else self.properties
-        if self._succeeded(self.request("Delete", wanted, physical_id=self.physical_id), plan):
+        if self._is_deleted(self.physical_id, wanted, plan):
             self._gone()
         else:
             self.phase = "delete failed"
@@ -240,6 +247,14 @@ class ResourceMachine(RuleBasedStateMachine):
             # Nothing asks for a Delete after this; so this one must leave nothing either.
             assert self.last["RequestType"] == "Delete"
             assert self.world.ours() == []
+
+    @precondition(lambda self: self.phase == "created" and self.world.tells_age and bool(self.old_deletes))
+    @rule(data=st.data(), plan=plans)
+    def deliver_an_old_delete(self, data: st.DataObject, plan: Plan) -> None:
+        """Deliver a Delete again that was answered before the stack made what there is now."""
+        before = self.world.ours()
+        self.invoke(data.draw(st.sampled_from(self.old_deletes)), plan, heard=False)
+        assert self.world.ours() == before, "a Delete of earlier took away what was made since"
 
     @rule(seconds=st.sampled_from([1.0, 60.0, 1000.0]))
     def time_passes(self, seconds: float) -> None:
@@ -305,9 +320,15 @@ class ResourceMachine(RuleBasedStateMachine):
         changed = [{**self.properties, name: value} for name, value in fresh.items()]
         return st.sampled_from([*changed, fresh])
 
-    def _succeeded(self, request: dict[str, Any], plan: Plan) -> bool:
+    def _is_deleted(self, physical_id: str, properties: dict[str, Any], plan: Plan) -> bool:
+        request = self.request("Delete", properties, physical_id=physical_id)
         body = self.invoke(request, plan)
-        return body is not None and body["Status"] == "SUCCESS"
+        if body is None or body["Status"] != "SUCCESS":
+            return False
+        self.old_deletes.append(request)
+        # No stack makes a thing anew at once.
+        self.clock.sleep(NEXT_OPERATION)
+        return True
 
     def _replace(self, physical_id: str, properties: dict[str, Any]) -> None:
         if physical_id != self.physical_id:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cache
 from typing import Any, ClassVar
@@ -24,6 +25,9 @@ from tests.custom_resources.fakes import ApiError
 CALL_SECONDS = 0.1
 SLOW_CALL_SECONDS = 9.0
 LOST_SECONDS = float((aws.CONNECT_TIMEOUT + aws.READ_TIMEOUT) * aws.ATTEMPTS)
+
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 class Fault(Enum):
@@ -76,6 +80,10 @@ class Clock(fakes.Clock):
     def later(self, seconds: float, step: Callable[[], None]) -> None:
         """Take a step when so many seconds have passed."""
         heapq.heappush(self._steps, (self.time + seconds, next(self._numbers), step))
+
+    def date(self) -> datetime:
+        """Return the time as services and CloudFormation tell it."""
+        return START + timedelta(seconds=self.time)
 
     def sleep(self, seconds: float) -> None:
         """Let time pass, with what happens in it."""
@@ -147,6 +155,8 @@ class World(ABC):
     stack_id: ClassVar[str] = fakes.STACK_ID
     disturbances: ClassVar[int] = 6
     """How many kinds of `disturb` there are."""
+    tells_age: ClassVar[bool] = False
+    """Whether a Delete that is delivered late can know that what it finds was made after it."""
     between: ClassVar[float] = 0.0
     """Seconds that CloudFormation takes, at the least, from one request to the next."""
 
