@@ -69,6 +69,7 @@ class Certificate:
     """A certificate as last read."""
 
     arn: str
+    names: tuple[str, ...]
     status: str
     failure: str
     records: tuple[Record, ...]
@@ -86,6 +87,7 @@ class Certificate:
         records = {record["Name"].lower(): record["Value"] for record in asked}
         return cls(
             arn=detail["CertificateArn"],
+            names=tuple(detail.get("SubjectAlternativeNames", ())),
             status=detail["Status"],
             failure=detail.get("FailureReason", ""),
             records=tuple(Record(name, value) for name, value in sorted(records.items())),

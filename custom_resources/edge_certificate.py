@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from dataclasses import dataclass, replace
 
 from custom_resources.certificates import (
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 DOMAIN = r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9][a-z0-9-]{0,61}[a-z0-9]"
 DOMAIN_EXPECTED = "a domain name in lower case, such as mcp.example.com"
 LONGEST_DOMAIN = 253
+_PHYSICAL_ID = re.compile(r"edge-certificate\|[^|]+\|[0-9a-f]{16}")
 # ACM's quota of names in a certificate is ten until it is raised.
 MOST_ALTERNATIVE_NAMES = 9
 # Kept of the function's time for removing what was made.
@@ -153,12 +155,14 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
 
     def delete(self, request: Request, properties: EdgeCertificateProperties | None) -> None:
         """Delete the certificate if it is this resource's, and those of its records that no other needs."""
-        # CloudFormation makes an id up for a Create it gave up on, whose certificate may exist all the same:
-        # then, as always, the properties say what to look for.
-        if properties is None or not Place.of_stack(request.stack_id).has_edge:
+        name = request.physical_resource_id
+        if not _PHYSICAL_ID.fullmatch(name):
+            # CloudFormation made the id up for a Create it gave up on, which may have come far all the same.
+            name = properties.physical_id if properties is not None else ""
+        if not name or not Place.of_stack(request.stack_id).has_edge:
             logger.info("Nothing was made under %s", request.physical_resource_id)
             return
-        self._remove(request, properties, self.runtime.deadline)
+        self._remove(request, name)
 
     def _converge(self, request: Request, properties: EdgeCertificateProperties) -> Attributes:
         deadline = self.runtime.deadline
@@ -339,19 +343,22 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
         try:
             if Place.of_stack(request.stack_id).has_edge:
                 # What it made is newer than the request.
-                self._remove(replace(request, asked_at=None), properties, self.runtime.deadline)
+                self._remove(replace(request, asked_at=None), properties.physical_id)
         except Exception as error:
             logger.exception("The certificate for %s couldn't be removed again", properties.domain_name)
             raise ResourceError(
                 f"(The certificate couldn't be removed again: {type(error).__name__}.) {cause}"
             ) from cause
 
-    def _remove(self, request: Request, properties: EdgeCertificateProperties, deadline: Deadline) -> None:
+    def _remove(self, request: Request, physical_id: str) -> None:
+        """Remove the certificate of that id, which says all: properties beside it may be those of another."""
         place = Place.of_stack(request.stack_id)
-        certificates = self._certificates(place.edge_region, deadline)
-        arn = certificates.find(properties.domain_name, _owner(request, properties))
+        certificates = self._certificates(place.edge_region, self.runtime.deadline)
+        domain_name = physical_id.split("|")[1]
+        owner = Owner(request.stack_id, request.logical_resource_id, physical_id)
+        arn = certificates.find(domain_name, owner)
         if arn is None:
-            logger.info("The certificate for %s is gone already", properties.domain_name)
+            logger.info("The certificate for %s is gone already", domain_name)
             return
         found = certificates.get(arn)
         if found is not None and request.is_older_than(found.made_at):
@@ -361,8 +368,7 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
         certificate = certificates.wait_until_unused(arn)
         if certificate is None:
             return
-        if properties.hosted_zone_id:
-            self._remove_records(certificates, certificate, place, properties)
+        self._remove_records(certificates, certificate, place)
         self.runtime.doing(f"deleting certificate {arn}")
         # Last, because it remembers which records are to be removed.
         certificates.remove(arn)
@@ -372,14 +378,16 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
         certificates: Certificates,
         certificate: Certificate,
         place: Place,
-        properties: EdgeCertificateProperties,
     ) -> None:
-        zone = self._zone(properties.hosted_zone_id, certificates.deadline)
-        claimed = claims(certificates.tags(certificate.arn), zone.id)
+        tags = certificates.tags(certificate.arn)
+        if not tags.get(ZONE_TAG):
+            return
+        zone = self._zone(tags[ZONE_TAG], certificates.deadline)
+        claimed = claims(tags, zone.id)
         ours = [record for record in certificate.records if record.digest in claimed]
         if not ours:
             return
-        others = self._siblings(certificates, certificate, place, properties)
+        others = self._siblings(certificates, certificate, place)
         for record in ours:
             users = [other for other in others if needs(other, record, zone.id)]
             if users:
@@ -400,18 +408,12 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
             claimed = claims(certificates.tags(heirs[0].arn), zone.id)
             certificates.tag(heirs[0].arn, {RECORDS_TAG: " ".join(sorted(claimed | {record.digest}))})
 
-    def _siblings(
-        self,
-        certificates: Certificates,
-        certificate: Certificate,
-        place: Place,
-        properties: EdgeCertificateProperties,
-    ) -> list[Sibling]:
+    def _siblings(self, certificates: Certificates, certificate: Certificate, place: Place) -> list[Sibling]:
         """Return other certificates for the same names, in CloudFront's region and in the stack's own."""
-        found = certificates.siblings(certificate.arn, properties.names)
+        found = certificates.siblings(certificate.arn, certificate.names)
         if place.region != place.edge_region:
             at_home = self._certificates(place.region, certificates.deadline)
-            found += at_home.siblings(certificate.arn, properties.names)
+            found += at_home.siblings(certificate.arn, certificate.names)
         return found
 
     def _certificates(self, region: str, deadline: Deadline) -> Certificates:

@@ -96,10 +96,15 @@ class LogDeliveries:
 
     def remove(self, name: str) -> None:
         """Delete delivery, destination and source; what is gone is a success."""
-        for delivery in self._deliveries(name):
-            self._delete(delivery["id"])
-        self._gone(lambda: self._logs.delete_delivery_destination(name=name))
-        self._gone(lambda: self._logs.delete_delivery_source(name=name))
+
+        def attempt() -> None:
+            # Each time anew: a second run of this function may have made a delivery meanwhile.
+            for delivery in self._deliveries(name):
+                self._delete(delivery["id"])
+            self._gone(lambda: self._logs.delete_delivery_destination(name=name))
+            self._gone(lambda: self._logs.delete_delivery_source(name=name))
+
+        self._when_free(attempt)
 
     def _ours(self, name: str, get: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
         try:
@@ -115,7 +120,7 @@ class LogDeliveries:
         return found
 
     def _delete(self, delivery_id: str) -> None:
-        self._gone(lambda: self._logs.delete_delivery(id=delivery_id))
+        self._gone(lambda: self._when_free(lambda: self._logs.delete_delivery(id=delivery_id)))
 
     def _deliveries(self, name: str) -> list[Any]:
         found: list[Any] = []
@@ -134,7 +139,7 @@ class LogDeliveries:
 
     def _gone(self, delete: Callable[[], Any]) -> None:
         try:
-            self._when_free(delete)
+            self._call(delete)
         except Exception as error:
             if error_code(error) != GONE:
                 raise

@@ -166,6 +166,24 @@ def test_delete_removes_what_is_left_where_somebody_deleted_the_source(
     assert nothing_is_left(logs)
 
 
+def test_delete_removes_a_delivery_that_a_second_run_makes_meanwhile(
+    run: Run, clients: Clients, logs: LogDeliveries
+) -> None:
+    create(run, clients)
+    (delivery,) = logs.deliveries.values()
+    forget = logs.delete_delivery
+
+    def raced(id: str) -> dict[str, Any]:  # noqa: A002 - the service's own name
+        logs.delete_delivery = forget  # type: ignore[method-assign]
+        forget(id)
+        logs.deliveries["D99"] = {**delivery, "id": "D99"}
+        return {}
+
+    logs.delete_delivery = raced  # type: ignore[method-assign]
+    assert delete(run, clients)["Status"] == "SUCCESS"
+    assert nothing_is_left(logs)
+
+
 def test_other_fields_make_the_delivery_anew(run: Run, clients: Clients, logs: LogDeliveries) -> None:
     create(run, clients)
     (delivery,) = logs.deliveries.values()

@@ -434,6 +434,16 @@ def test_a_failed_creation_removes_a_certificate_newer_than_its_request(
     assert acm.certificates == {}
 
 
+def test_delete_goes_by_its_id_where_the_properties_are_of_another(
+    run: Run, clients: Clients, acm: Acm, zones: Zones
+) -> None:
+    create(run, clients)
+    other = {**PROPERTIES, "HostedZoneId": "Z0OTHER"}
+    delete(run, clients, other, physical_id=EdgeCertificate.identify(PROPERTIES))
+    assert acm.certificates == {}
+    assert zones.values(ZONE) == {}
+
+
 def test_delete_waits_until_nothing_uses_the_certificate(
     run: Run, clients: Clients, acm: Acm, zones: Zones, clock: Clock
 ) -> None:

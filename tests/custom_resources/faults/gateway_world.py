@@ -36,6 +36,10 @@ STEP_SECONDS = 3.0
 HANG_SECONDS = 1800.0
 # An authorization URL runs out after ten minutes.
 CONSENT_SECONDS = 600.0
+# Changes of targets that a gateway takes at once:
+# https://docs.aws.amazon.com/bedrock-agentcore/latest/devguide/bedrock-agentcore-limits.html
+MOST_CHANGES = 5
+OTHERS_SECONDS = 15.0
 CHANGES = frozenset(
     {
         "create_gateway_target",
@@ -85,6 +89,11 @@ class Control:
         name = "".join(word.capitalize() for word in operation.split("_"))
 
         def call(**params: Any) -> dict[str, Any]:
+            if (
+                operation in CHANGES
+                and self._world.changes_under_way(params["gatewayIdentifier"]) >= MOST_CHANGES
+            ):
+                raise ApiError("ServiceQuotaExceededException", "Too many concurrent target operations", 402)
             try:
                 answer: dict[str, Any] = _without_nulls(self._api.call(PLACE, name, params))
                 self._world.date_targets()
@@ -107,6 +116,7 @@ class GatewayWorld(World):
 
     resource = GatewayTarget
     tells_age = True
+    disturbances = 7
     properties = st.fixed_dictionaries(
         {
             "GatewayIdentifier": st.sampled_from(GATEWAYS),
@@ -155,6 +165,10 @@ class GatewayWorld(World):
         assert (service, region) == ("bedrock-agentcore-control", None)
         return self.control
 
+    def changes_under_way(self, gateway_id: str) -> int:
+        """How many targets of a gateway are being changed, whoever's they are."""
+        return sum(target.status in IN_PROGRESS for target in self._gateway(gateway_id).targets.values())
+
     def date_targets(self) -> None:
         """Have targets made in the world's time."""
         for _, target in self._targets():
@@ -169,7 +183,7 @@ class GatewayWorld(World):
 
     def others(self) -> Any:
         return [
-            (gateway, target.target_id, target.name, repr(target.settings), target.status, target.updated_at)
+            (gateway, target.target_id, target.name, repr(target.settings), target.created_at)
             for gateway, target in self._targets()
             if not self._is_ours(target)
         ]
@@ -210,6 +224,8 @@ class GatewayWorld(World):
             self._add(GATEWAYS[0], "search", STRANGER.description())
         elif choice == 1:
             self.tools = (*self.tools, f"tool-{len(self.tools)}")
+        elif choice == 6:
+            self._others_change()
         elif choice in {2, 3, 4, 5}:
             for gateway_id, target in ours:
                 if target.status in IN_PROGRESS:
@@ -221,6 +237,17 @@ class GatewayWorld(World):
                     self.clock.later(CONSENT_SECONDS, lambda target=target: target.set_status("FAILED"))  # type: ignore[misc]
                 else:
                     target.set_status("FAILED" if choice == 3 else "UPDATE_UNSUCCESSFUL", "broken")
+
+    def _others_change(self) -> None:
+        """Have as many changes of others' targets under way as the gateway takes."""
+        for number in range(MOST_CHANGES):
+            name = f"busy-{number}"
+            if self._find(GATEWAYS[0], name) is None:
+                self._add(GATEWAYS[0], name, STRANGER.description())
+            target = self._find(GATEWAYS[0], name)
+            assert target is not None
+            target.set_status("UPDATING")
+            self.clock.later(OTHERS_SECONDS * (number + 1), lambda target=target: target.set_status("READY"))  # type: ignore[misc]
 
     def patches(self) -> AbstractContextManager[Any]:
         return patch.object(gateway_target, "list_tools", self._probe)
@@ -252,3 +279,4 @@ class GatewayWorld(World):
         settings = {"description": description, "targetConfiguration": {"mcp": {"mcpServer": server}}}
         target = Target(f"{name:_<10}".replace("_", "x"), name, settings, status="READY")
         self._gateway(gateway_id).targets[target.target_id] = target
+        self.date_targets()

@@ -96,12 +96,9 @@ class ResourceMachine(RuleBasedStateMachine):
         if heard:
             self.last = request
         context = Context(self.clock, self.world.seconds)
-        handler = lambda_handler_for(
-            self.world.resource, clients=lambda: Clients(self.world), clock=self.clock
-        )
         killed = False
         try:
-            handler(request, context)
+            self._run(request, context)
         except Killed:
             killed = True
         met = [fault.name for fault in self.faults.met]
@@ -116,6 +113,24 @@ class ResourceMachine(RuleBasedStateMachine):
         if heard:
             self._check(request, self.responses[0])
         return self.responses[0]
+
+    def _run(self, request: dict[str, Any], context: Context) -> None:
+        lambda_handler_for(self.world.resource, clients=lambda: Clients(self.world), clock=self.clock)(
+            request, context
+        )
+
+    def _deliver_meanwhile(self) -> None:
+        """Deliver the event that is being worked on a second time, and have it worked on to its end."""
+        plan, calls, met = self.faults.plan, self.faults.calls, self.faults.met
+        self.faults.begin({})
+        context = Context(self.clock, self.world.seconds)
+        self._run(self.last, context)
+        assert self.clock.now() < context.end, "the function outlived its deadline"
+        (body,) = self.responses
+        self._check(self.last, body)
+        assert body["Status"] == "SUCCESS", f"failed for nothing: {body['Reason']}"
+        self.responses.clear()
+        self.faults.plan, self.faults.calls, self.faults.met = plan, calls, met
 
     def _check(self, request: dict[str, Any], body: dict[str, Any]) -> None:
         assert all(body[key] == request[key] for key in ("StackId", "RequestId", "LogicalResourceId"))
@@ -232,6 +247,7 @@ class ResourceMachine(RuleBasedStateMachine):
             else:
                 self.phase = "delete failed"
                 return
+        # At a second attempt the properties may be others than those of the id: which, isn't documented.
         wanted = self.target if self.phase == "update failed" else self.properties
         if self._is_deleted(self.physical_id, wanted, plan):
             self._gone()
@@ -288,20 +304,29 @@ class ResourceMachine(RuleBasedStateMachine):
         finally:
             self._patched.close()
 
-    def live(self, stage: str, plan: Plan) -> int:
+    def live(self, stage: str, plan: Plan, *, again_at: int | None = None) -> int:
         """Go through a whole life, in which one stage meets a plan; return how many calls that stage made.
 
-        The stages are "Create", "Update", "Replace" and "Delete".
+        The stages are "Create", "Update", "Replace" and "Delete". While the stage is at the call `again_at`,
+        its event is delivered a second time.
         """
         created, updated, replaced = self.world.life
+        again = {} if again_at is None else {again_at: self._deliver_meanwhile}
+        if stage == "Create":
+            self.faults.meanwhile = again
         self._create(created, plan if stage == "Create" else {})
         calls = self.faults.calls
+        if stage != "Create":
+            self.faults.meanwhile = again
         if stage in {"Update", "Replace"}:
             self._update(updated if stage == "Update" else replaced, plan)
             calls = self.faults.calls
         elif stage == "Delete":
             self.delete(plan)
             calls = self.faults.calls
+        if again_at is not None:
+            assert not self.faults.meanwhile
+            assert self.phase in {"created", "absent"}, f"failed for nothing: {self.responses}"
         self.teardown()
         return calls
 

@@ -90,3 +90,17 @@ def test_any_one_fault_at_any_one_call(world: type[World], capsys: pytest.Captur
             lives += 1
     with capsys.disabled():
         print(f"\n{world.resource.__name__}: {lives} lives with one fault each")
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
+def test_two_deliveries_of_one_event_at_once(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+    lives = 0
+    for stage in STAGES:
+        for call in range(machine_of(world)().live(stage, {})):
+            try:
+                machine_of(world)().live(stage, {}, again_at=call)
+            except AssertionError as error:
+                raise AssertionError(f"{stage} delivered again at call {call}: {error}") from error
+            lives += 1
+    with capsys.disabled():
+        print(f"\n{world.resource.__name__}: {lives} lives with two deliveries at once")

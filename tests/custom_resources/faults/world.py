@@ -106,14 +106,19 @@ class Faults:
     work: Fault | None = None
     """WORK_FAILS or WORK_HANGS for the work that the current call sets in motion."""
 
+    meanwhile: dict[int, Callable[[], None]] = field(default_factory=dict)
+    """What happens while the run is at a call, by the call's number."""
+
     def begin(self, plan: Plan) -> None:
         """Start a run."""
         self.plan, self.calls, self.met = plan, 0, []
 
     def meet(self, call: Callable[[], Any], busy: ApiError | None = None) -> Any:
         """Make a call, or have it meet its fault; `busy` is how the service refuses a second change."""
-        fault = self.plan.get(self.calls)
+        fault, happens = self.plan.get(self.calls), self.meanwhile.pop(self.calls, None)
         self.calls += 1
+        if happens is not None:
+            happens()
         self.clock.sleep(CALL_SECONDS)
         if fault is not None:
             self.met.append(fault)
