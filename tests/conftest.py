@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,20 @@ FIGURES = pytest.StashKey[list[str]]()
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Return a function for figures that are printed at the end of the run, passed or not."""
     return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker's figures to the process that prints (pytest-xdist)."""
+    handed = getattr(session.config, "workeroutput", None)
+    if handed is not None:
+        handed["figures"] = session.config.stash.get(FIGURES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's figures (pytest-xdist)."""
+    handed = getattr(node, "workeroutput", {})
+    node.config.stash.setdefault(FIGURES, []).extend(handed.get("figures", []))
 
 
 def pytest_terminal_summary(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -53,7 +53,7 @@ def machine_of(world: type[World]) -> type[ResourceMachine]:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
-def test_nothing_leaks_lies_or_hangs(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_leaks_lies_or_hangs(world: type[World], say: Callable[[str], None]) -> None:
     before = sequences[world.__name__]
     full = int(os.environ.get("FAULT_SEQUENCES", "0"))
     run_state_machine_as_test(
@@ -72,13 +72,12 @@ def test_nothing_leaks_lies_or_hangs(world: type[World], capsys: pytest.CaptureF
         ),
     )
     run = sequences[world.__name__] - before
-    with capsys.disabled():
-        print(f"\n{world.resource.__name__}: {run} sequences")
+    say(f"{world.resource.__name__}: {run} sequences")
     assert run >= (full or WORLDS[world])
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
-def test_any_one_fault_at_any_one_call(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_one_fault_at_any_one_call(world: type[World], say: Callable[[str], None]) -> None:
     lives = 0
     for stage in STAGES:
         calls = machine_of(world)().live(stage, {})
@@ -88,12 +87,11 @@ def test_any_one_fault_at_any_one_call(world: type[World], capsys: pytest.Captur
             except AssertionError as error:
                 raise AssertionError(f"{stage} with {fault.name} at call {call}: {error}") from error
             lives += 1
-    with capsys.disabled():
-        print(f"\n{world.resource.__name__}: {lives} lives with one fault each")
+    say(f"{world.resource.__name__}: {lives} lives with one fault each")
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
-def test_two_deliveries_of_one_event_at_once(world: type[World], capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_deliveries_of_one_event_at_once(world: type[World], say: Callable[[str], None]) -> None:
     lives = 0
     for stage in STAGES:
         for call in range(machine_of(world)().live(stage, {})):
@@ -102,5 +100,4 @@ def test_two_deliveries_of_one_event_at_once(world: type[World], capsys: pytest.
             except AssertionError as error:
                 raise AssertionError(f"{stage} delivered again at call {call}: {error}") from error
             lives += 1
-    with capsys.disabled():
-        print(f"\n{world.resource.__name__}: {lives} lives with two deliveries at once")
+    say(f"{world.resource.__name__}: {lives} lives with two deliveries at once")
