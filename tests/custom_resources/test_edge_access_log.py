@@ -13,6 +13,7 @@ from tests.custom_resources.edge_fakes import LogDeliveries
 from tests.custom_resources.fakes import STACK_ID, ApiError, Clients
 
 NAME = "tools-6b0c1c2e"
+OTHER_NAME = "search-6b0c1c2e"
 GROUP = f"/aws/vendedlogs/cloudfront/{NAME}"
 PHYSICAL_ID = f"edge-access-log|{NAME}"
 PROPERTIES: dict[str, Any] = {"Name": NAME, "DistributionId": "E1EXAMPLE", "LogRetentionDays": "30"}
@@ -147,12 +148,15 @@ def test_another_name_takes_the_distribution_over_from_the_old(
     run: Run, clients: Clients, logs: LogDeliveries
 ) -> None:
     create(run, clients)
-    response = update(run, clients, {**PROPERTIES, "Name": "search"})
-    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", "edge-access-log|search")
-    assert list(logs.sources) == ["search"]
+    response = update(run, clients, {**PROPERTIES, "Name": OTHER_NAME})
+    assert (response["Status"], response["PhysicalResourceId"]) == (
+        "SUCCESS",
+        f"edge-access-log|{OTHER_NAME}",
+    )
+    assert list(logs.sources) == [OTHER_NAME]
     assert GROUP in logs.groups, "the log so far goes with the Delete of what was replaced"
     assert delete(run, clients)["Status"] == "SUCCESS"
-    assert (list(logs.sources), len(logs.deliveries)) == (["search"], 1)
+    assert (list(logs.sources), len(logs.deliveries)) == ([OTHER_NAME], 1)
     assert GROUP not in logs.groups
 
 

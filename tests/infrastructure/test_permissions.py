@@ -1,7 +1,8 @@
 """The functions' roles allow the calls that the functions make, and no other.
 
-The calls are those that botocore notes while the unit tests of a function's module run; so a call that no
-test makes counts as never made.
+The calls are those that botocore notes while the unit tests of a function's module run, and a life of its
+resource with one fault at each of its calls (`tests/custom_resources/faults`): so those are among them that
+only a failure leads to. A call that no test makes counts as never made.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.custom_resources.faults.worlds import WORLDS
 from tests.custom_resources.recording import FILE
 from tests.custom_resources.reference import CustomResource, custom_resources, in_words
 from tests.infrastructure.cloudformation import ROOT, load_templates
@@ -27,6 +29,9 @@ TEMPLATES = load_templates()
 pytestmark = pytest.mark.xdist_group("permissions")
 each_type = pytest.mark.parametrize("custom", TYPES, ids=[custom.type_name for custom in TYPES])
 
+RECORDING = "tests.custom_resources.recording"
+# The faults that lead to other calls: cleaning up, asking anew.
+FAULTS = "FAILED,WORK_FAILS"
 # Of operations whose IAM actions aren't named like them.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 ACTIONS = {
@@ -124,11 +129,23 @@ def recorded(module: str, directory: Path) -> tuple[dict[str, Any], ...]:
     names = [module, *(["tokens"] if module in TAKES_TOKENS else [])]
     tests = [ROOT / "tests" / "custom_resources" / f"test_{name}.py" for name in names]
     assert tests[0].is_file(), f"{module} has no unit tests of its own"
+    (world,) = [world for world in WORLDS if world.resource.__module__.endswith(f".{module}")]
+    faults = ROOT / "tests" / "custom_resources" / "faults" / "test_faults.py"
+    lives = f"{faults}::test_any_one_fault_at_any_one_call[{world.__name__}]"
     path = directory / f"{module}.jsonl"
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "tests.custom_resources.recording", *map(str, tests)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "tests.custom_resources.recording",
+            *map(str, tests),
+            lives,
+        ],
         cwd=ROOT,
-        env={**os.environ, FILE: str(path), "PYTEST_ADDOPTS": "-p no:cacheprovider"},
+        env={**os.environ, FILE: str(path), "FAULTS": FAULTS, "PYTEST_ADDOPTS": "-p no:cacheprovider"},
         capture_output=True,
         text=True,
         check=False,

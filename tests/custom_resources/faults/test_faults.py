@@ -1,6 +1,7 @@
-"""Every type under faults; `FAULT_SEQUENCES` says how many sequences of requests each is put through.
+"""Every type under faults: sequences of requests, each fault at each call, and each event twice at once.
 
-They are the same ones each time; `FAULT_RANDOM=1` draws others.
+`FAULT_SEQUENCES` says how many sequences of requests each type is put through, the same ones each time;
+`FAULT_RANDOM=1` draws others. `FAULTS` names the faults of the lives that have one: "FAILED,BUSY".
 """
 
 from __future__ import annotations
@@ -14,27 +15,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.custom_resources.faults.edge_worlds import AccessLogWorld, CertificateWorld, WebAclWorld
-from tests.custom_resources.faults.gateway_world import GatewayWorld
-from tests.custom_resources.faults.issuer_worlds import ClientSecretWorld, SigningKeysWorld, ToolCallWorld
 from tests.custom_resources.faults.machine import ResourceMachine, sequences
-from tests.custom_resources.faults.small_worlds import EmptiedWorld, ImageWorld, PrefixListWorld
 from tests.custom_resources.faults.world import Fault, World
+from tests.custom_resources.faults.worlds import WORLDS
+from tests.custom_resources.reference import custom_resources
 
-# Each world with the sequences it gets in the everyday tests.
-WORLDS: dict[type[World], int] = {
-    GatewayWorld: 250,
-    WebAclWorld: 150,
-    CertificateWorld: 150,
-    AccessLogWorld: 50,
-    ImageWorld: 100,
-    EmptiedWorld: 25,
-    PrefixListWorld: 50,
-    ToolCallWorld: 50,
-    ClientSecretWorld: 50,
-    SigningKeysWorld: 50,
-}
-
+FULL = int(os.environ.get("FAULT_SEQUENCES", "0"))
+# The everyday tests leave out what others nearly are.
+EVERYDAY = "FAILED,ANSWER_LOST,FUNCTION_KILLED_AFTER,BUSY,WORK_FAILS"
+NAMED = os.environ.get("FAULTS", "" if FULL else EVERYDAY)
+FAULTS = [Fault[name] for name in NAMED.split(",")] if NAMED else list(Fault)
 STAGES = ("Create", "Update", "Replace", "Delete")
 
 
@@ -51,15 +41,18 @@ def machine_of(world: type[World]) -> type[ResourceMachine]:
     return type(f"{world.__name__}Machine", (ResourceMachine,), {"world_class": world})
 
 
+def test_every_type_has_a_world() -> None:
+    assert {world.resource for world in WORLDS} == {custom.resource for custom in custom_resources()}
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
 def test_nothing_leaks_lies_or_hangs(world: type[World], say: Callable[[str], None]) -> None:
     before = sequences[world.__name__]
-    full = int(os.environ.get("FAULT_SEQUENCES", "0"))
     run_state_machine_as_test(
         machine_of(world),
         settings=settings(
-            max_examples=full or WORLDS[world],
+            max_examples=FULL or WORLDS[world],
             stateful_step_count=12,
             deadline=None,
             database=None,
@@ -73,7 +66,7 @@ def test_nothing_leaks_lies_or_hangs(world: type[World], say: Callable[[str], No
     )
     run = sequences[world.__name__] - before
     say(f"{world.resource.__name__}: {run} sequences")
-    assert run >= (full or WORLDS[world])
+    assert run >= (FULL or WORLDS[world])
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=[world.__name__ for world in WORLDS])
@@ -81,7 +74,7 @@ def test_any_one_fault_at_any_one_call(world: type[World], say: Callable[[str], 
     lives = 0
     for stage in STAGES:
         calls = machine_of(world)().live(stage, {})
-        for call, fault in itertools.product(range(calls), Fault):
+        for call, fault in itertools.product(range(calls), FAULTS):
             try:
                 machine_of(world)().live(stage, {call: fault})
             except AssertionError as error:
