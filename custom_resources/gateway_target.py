@@ -13,7 +13,7 @@ from typing import Any
 
 from custom_resources.errors import DeadlineReached, PropertyError, ResourceError
 from custom_resources.issuers import IssuerError
-from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
+from custom_resources.lifecycle import Attributes, Request, Resource, Runtime, lambda_handler_for
 from custom_resources.mcp_probe import ProbeError, Sign, bearer, list_tools
 from custom_resources.ownership import Owner
 from custom_resources.properties import Raw, Update, choice, json_list, required_text, text
@@ -41,6 +41,8 @@ LONGEST_TOOL_NAME = 64
 # What a target without credentials is reported with, as the response must name one.
 NO_CREDENTIALS: tuple[list[Any], ...] = ([], [{"credentialProviderType": "GATEWAY_IAM_ROLE"}])
 UNKNOWN = "unknown"
+# Tools that a reason names, which has 240 characters.
+MOST_NAMED = 3
 LONGEST_CHALLENGE = 80
 
 
@@ -198,8 +200,16 @@ class GatewayTarget(Resource[GatewayTargetProperties]):
         "isn't this stack's": "choose another `Name`, or delete the target its owner no longer needs",
         "PENDING_AUTH": "use a credential provider with the `CLIENT_CREDENTIALS` grant",
         "FAILED, UNSUCCESSFUL": "the gateway's own `statusReasons` follow",
+        "Gateways have refused schemas with $ref": (
+            "write the named tools' schemas out in place; the project's own server does so in every listing"
+        ),
         "time ended": "raise the function's `Timeout`, or look why the gateway is slow",
     }
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        # Tools whose schemas point elsewhere, with the words that do.
+        self._referring: dict[str, str] = {}
 
     @staticmethod
     def identify(raw: Raw) -> str:
@@ -276,7 +286,8 @@ class GatewayTarget(Resource[GatewayTargetProperties]):
             try:
                 if source is not None and not signs:
                     signs.append(bearer(bearer_token(self.runtime, source, seconds)))
-                return (list_tools(properties.endpoint, seconds, *signs),)
+                self._referring.clear()
+                return (list_tools(properties.endpoint, seconds, *signs, referring=self._referring),)
             except IssuerError as error:
                 # The user pool's domain is as young as the stack: it passes, or the deadline ends it.
                 logger.info("Probe: %s", error)
@@ -364,7 +375,7 @@ class GatewayTarget(Resource[GatewayTargetProperties]):
             # The client token of an earlier delivery answers with what that delivery made and removed.
             target_id, _ = self._request_creation(targets, request, properties, salt=target_id)
             target = targets.settle(target_id)
-        return _require_ready(target, properties.name, "creating")
+        return self._require_ready(target, properties.name, "creating")
 
     def _request_creation(
         self, targets: Targets, request: Request, properties: GatewayTargetProperties, salt: str = ""
@@ -418,27 +429,34 @@ class GatewayTarget(Resource[GatewayTargetProperties]):
         if is_broken or is_changed or not properties.describes(target):
             self.runtime.doing(f"updating target {target.name}")
             targets.update(target.id, properties.definition(owner))
-            return _require_ready(targets.settle(target.id), target.name, "updating")
+            return self._require_ready(targets.settle(target.id), target.name, "updating")
         if is_dynamic:
             logger.info("Target %s lists its tools live: nothing to synchronise", target.name)
-            return _require_ready(target, target.name, "checking")
+            return self._require_ready(target, target.name, "checking")
         self.runtime.doing(f"synchronising target {target.name}")
         targets.synchronize(target.id)
-        return _require_ready(targets.settle(target.id), target.name, "synchronising")
+        return self._require_ready(targets.settle(target.id), target.name, "synchronising")
+
+    def _require_ready(self, target: Target | None, name: str, action: str) -> Target:
+        if target is None:
+            raise ResourceError(f"Target {name} was deleted by someone else while {action} it; deploy again")
+        if target.status in PENDING_AUTH:
+            raise _pending_auth(target)
+        if target.status != "READY":
+            raise ResourceError(f"{self._suspicion()}After {action} it, target {name} is {target.state()}")
+        return target
+
+    def _suspicion(self) -> str:
+        """Return which tools a gateway may have refused for their schemas, "" where there are none."""
+        if not self._referring:
+            return ""
+        tools = ", ".join(sorted(self._referring)[:MOST_NAMED])
+        words = next(iter(self._referring.values()))
+        return f"(Gateways have refused schemas with {words}; write them out in place: {tools}.) "
 
 
 def _owner(request: Request) -> Owner:
     return Owner(request.stack_id, request.logical_resource_id)
-
-
-def _require_ready(target: Target | None, name: str, action: str) -> Target:
-    if target is None:
-        raise ResourceError(f"Target {name} was deleted by someone else while {action} it; deploy again")
-    if target.status in PENDING_AUTH:
-        raise _pending_auth(target)
-    if target.status != "READY":
-        raise ResourceError(f"After {action} it, target {name} is {target.state()}")
-    return target
 
 
 def _token_refused(error: ProbeError) -> ProbeError:

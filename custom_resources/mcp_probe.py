@@ -103,14 +103,17 @@ class Trial:
     """How long the call took."""
 
 
-def list_tools(endpoint: str, timeout: float, sign: Sign | None = None) -> tuple[str, ...]:
+def list_tools(
+    endpoint: str, timeout: float, sign: Sign | None = None, *, referring: dict[str, str] | None = None
+) -> tuple[str, ...]:
     """Return the names of the server's tools, sorted; each HTTP exchange may take `timeout` seconds.
 
-    `sign` adds the caller's authorization to each request. Raises ProbeError whose text says what failed and
-    what to check.
+    `sign` adds the caller's authorization to each request. `referring` takes the tools whose schemas point
+    elsewhere, each with the words that do: `{"add": "$defs, $ref"}`. Raises ProbeError whose text says what
+    failed and what to check.
     """
     with _begun(_Session(endpoint, timeout, sign)) as session:
-        return tuple(sorted(_tool_names(session)))
+        return tuple(sorted(_tool_names(session, {} if referring is None else referring)))
 
 
 def try_handshake(
@@ -130,7 +133,7 @@ def try_stateless(endpoint: str, timeout: float, tool: str, arguments: dict[str,
 
 
 def _trial(session: _Session, tool: str, arguments: dict[str, Any]) -> Trial:
-    tools = tuple(sorted(_tool_names(session)))
+    tools = tuple(sorted(_tool_names(session, {})))
     started = time.monotonic()
     result = _request(session, MOST_PAGES + 2, "tools/call", {"name": tool, "arguments": arguments})
     seconds = time.monotonic() - started
@@ -169,7 +172,7 @@ def _begun(session: _Session) -> Iterator[_Session]:
         _end(session)
 
 
-def _tool_names(session: _Session) -> Iterator[str]:
+def _tool_names(session: _Session, referring: dict[str, str]) -> Iterator[str]:
     parameters: dict[str, Any] = {}
     for page in range(MOST_PAGES):
         result = _request(session, page + 2, "tools/list", parameters)
@@ -181,10 +184,11 @@ def _tool_names(session: _Session) -> Iterator[str]:
         for tool in tools:
             name = str(tool["name"]) if isinstance(tool, dict) and "name" in tool else ""
             if isinstance(tool, dict) and (found := _references(tool.get("inputSchema"))):
+                referring[name] = ", ".join(sorted(found))
                 logger.warning(
                     "The schema of tool %s holds %s, which gateways have refused: write it out in place",
                     name,
-                    ", ".join(sorted(found)),
+                    referring[name],
                 )
             yield name
         cursor = result.get("nextCursor")

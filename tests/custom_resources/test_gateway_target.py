@@ -56,16 +56,20 @@ class Probe:
     def __init__(self) -> None:
         self.names = ("add", "search")
         self.failures: list[ProbeError] = []
+        self.referring: dict[str, str] = {}
         self.asked = 0
         self.headers: dict[str, str] = {}
 
-    def __call__(self, endpoint: str, timeout: float, sign: Any = None) -> tuple[str, ...]:
+    def __call__(
+        self, endpoint: str, timeout: float, sign: Any = None, *, referring: dict[str, str]
+    ) -> tuple[str, ...]:
         assert endpoint.startswith(ENDPOINT)
         assert 0 < timeout <= 30
         self.asked += 1
         self.headers = {} if sign is None else sign("POST", endpoint, {}, b"")
         if self.failures:
             raise self.failures.pop(0)
+        referring.update(self.referring)
         return self.names
 
 
@@ -623,6 +627,23 @@ def test_a_delete_delivered_late_leaves_what_was_made_since(
     response = run(GatewayTarget, clients, "Delete", PROPERTIES, physical_id=physical_id, asked_at=asked_at)
     assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", physical_id)
     assert gateway.names() == left
+
+
+def test_a_failed_target_names_the_tools_whose_schemas_may_be_why(
+    run: Run, clients: Clients, gateway: Gateway, probe: Probe
+) -> None:
+    probe.referring = {"search": "$defs, $ref", "add": "$defs, $ref"}
+    gateway.plans["create"], gateway.reasons = ["CREATING", "FAILED"], ["Unsupported schema"]
+    reason = run(GatewayTarget, clients, "Create", PROPERTIES)["Reason"]
+    assert reason.startswith(
+        "(Gateways have refused schemas with $defs, $ref; write them out in place: add, search.) After "
+    )
+    assert reason.endswith("is FAILED: Unsupported schema")
+
+
+def test_schemas_that_a_gateway_takes_are_no_failure(run: Run, clients: Clients, probe: Probe) -> None:
+    probe.referring = {"search": "$ref"}
+    assert run(GatewayTarget, clients, "Create", PROPERTIES)["Status"] == "SUCCESS"
 
 
 def test_delete_does_not_probe(run: Run, clients: Clients, probe: Probe) -> None:

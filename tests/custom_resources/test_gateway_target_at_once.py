@@ -70,7 +70,7 @@ def answers() -> Iterator[list[dict[str, Any]]]:
 
     with (
         patch.object(response, "deliver", deliver),
-        patch.object(gateway_target, "list_tools", lambda *_: ("add", "search")),
+        patch.object(gateway_target, "list_tools", lambda *_, **__: ("add", "search")),
     ):
         yield told
 

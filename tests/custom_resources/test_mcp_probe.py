@@ -259,7 +259,9 @@ def test_schemas_that_point_elsewhere_are_warned_of(
         return mcp_answers([])(message)
 
     mcp_server.answer = answer
-    list_tools(mcp_server.url, 5)
+    referring: dict[str, str] = {}
+    list_tools(mcp_server.url, 5, referring=referring)
+    assert list(referring) == (["add"] if words else [])
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == (words is not None)
     if words is not None:

@@ -252,7 +252,7 @@ class GatewayWorld(World):
     def patches(self) -> AbstractContextManager[Any]:
         return patch.object(gateway_target, "list_tools", self._probe)
 
-    def _probe(self, endpoint: str, timeout: float) -> tuple[str, ...]:
+    def _probe(self, endpoint: str, timeout: float, *, referring: dict[str, str]) -> tuple[str, ...]:
         try:
             answer: tuple[str, ...] = self.faults.meet(lambda: self.tools)
         except (ApiError, ConnectTimeoutError, ReadTimeoutError) as error:
