@@ -228,7 +228,7 @@ def fastmcp_url(request: pytest.FixtureRequest, certificate: Path) -> Iterator[s
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_fastmcp_itself(fastmcp_url: str, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert list_tools(fastmcp_url, 10) == ("simpleadd",)
+    assert list_tools(fastmcp_url, 30) == ("simpleadd",)
 
 
 def test_a_token_goes_with_every_request(mcp_server: McpServer) -> None:
