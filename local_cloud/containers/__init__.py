@@ -16,7 +16,9 @@ def install(context: CloudContext) -> None:
     from . import target_health
     from .builds.runner import Builder, install_programs
     from .ecs import resources
+    from .ecs.blue_green import BlueGreen
     from .ecs.scheduler import Scheduler
+    from .ecs.service_deployments import History
     from .ecs.task_runtime import describer
     from .engine.client import Engine
     from .engine.docker_errors import install_docker_module
@@ -39,9 +41,11 @@ def install(context: CloudContext) -> None:
     engine = Engine(directory / "tasks", store, processes, describe)
     ecs._get_docker = lambda: engine
     monitor = target_health.install(settings.scaled)
-    scheduler = Scheduler(engine, settings.scaled)
+    client = _client_factory(context)
+    history = History()
+    scheduler = Scheduler(engine, history, BlueGreen(history, client, settings.scaled), settings.scaled)
     scheduler.install()
-    resources.register(settings.scaled)
+    resources.register(history, settings.scaled)
 
     install_programs(directory / "programs")
     builder = Builder(
@@ -50,7 +54,7 @@ def install(context: CloudContext) -> None:
         directory / "docker-config.json",
         processes,
         context.client_environment,
-        _client_factory(context),
+        client,
     )
     builder.install()
 
@@ -66,6 +70,7 @@ def install(context: CloudContext) -> None:
 def _client_factory(context: CloudContext) -> Any:
     def client(service: str, region: str) -> Any:
         import boto3
+        from botocore.config import Config
 
         return boto3.client(  # type: ignore[call-overload]
             service,
@@ -74,6 +79,8 @@ def _client_factory(context: CloudContext) -> Any:
             verify=context.client_environment.get("AWS_CA_BUNDLE"),
             aws_access_key_id=context.client_environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=context.client_environment["AWS_SECRET_ACCESS_KEY"],
+            # A function may run for fifteen minutes, and must not be asked twice.
+            config=Config(read_timeout=900, retries={"total_max_attempts": 1}),
         )
 
     return client

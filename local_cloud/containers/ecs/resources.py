@@ -16,7 +16,8 @@ from ministack.services import ecs  # type: ignore[import-untyped]
 from ministack.services.cloudformation import provisioners  # type: ignore[import-untyped]
 
 from ...cloudformation import registry
-from .scheduler import tasks_of
+from .service_deployments import History
+from .service_record import tasks_of
 
 STABLE_SECONDS = 3 * 3600
 """AWS's seconds that CloudFormation waits for a service."""
@@ -41,6 +42,10 @@ _NUMBERS = frozenset(
         "base",
         "softLimit",
         "hardLimit",
+        "bakeTimeInMinutes",
+        "timeoutInMinutes",
+        "port",
+        "ingressPortOverride",
     }
 )
 _BOOLEANS = frozenset(
@@ -56,9 +61,11 @@ _BOOLEANS = frozenset(
         "enableECSManagedTags",
         "interactive",
         "pseudoTerminal",
+        "enabled",
+        "resetOnHealthyTask",
     }
 )
-_VERBATIM = frozenset({"options", "dockerLabels", "driverOpts", "labels"})
+_VERBATIM = frozenset({"options", "dockerLabels", "driverOpts", "labels", "hookDetails"})
 """Maps whose keys are the user's own."""
 _UPDATABLE = (
     "taskDefinition",
@@ -70,6 +77,8 @@ _UPDATABLE = (
     "platformVersion",
     "capacityProviderStrategy",
     "deploymentConfiguration",
+    "serviceConnectConfiguration",
+    "availabilityZoneRebalancing",
 )
 _DEFAULT_DEPLOYMENT_CONFIGURATION = {
     "maximumPercent": 200,
@@ -78,7 +87,7 @@ _DEFAULT_DEPLOYMENT_CONFIGURATION = {
 }
 
 
-def register(scaled: Callable[[float], float]) -> None:
+def register(history: History, scaled: Callable[[float], float]) -> None:
     """Handle both types."""
     registry.register(
         "AWS::ECS::TaskDefinition",
@@ -87,7 +96,7 @@ def register(scaled: Callable[[float], float]) -> None:
         delete=delete_task_definition,
         tags="Tags",
     )
-    services = ServiceResource(scaled)
+    services = ServiceResource(history, scaled)
     registry.register(
         "AWS::ECS::Service",
         create=services.create,
@@ -150,7 +159,8 @@ def delete_task_definition(physical_id: str, props: dict[str, Any]) -> None:  # 
 class ServiceResource:
     """Handlers of ``AWS::ECS::Service``."""
 
-    def __init__(self, scaled: Callable[[float], float]) -> None:
+    def __init__(self, history: History, scaled: Callable[[float], float]) -> None:
+        self.history = history
         self.scaled = scaled
 
     def create(self, logical_id: str, props: dict[str, Any], stack_name: str) -> registry.Result:
@@ -204,13 +214,23 @@ class ServiceResource:
                     f"Service {name} was deleted while it was being deployed.", arn
                 )
             deployment = next((each for each in current["deployments"] if each["id"] == wanted), None)
-            if deployment is None or deployment["rolloutState"] == "FAILED":
+            if deployment is None:
                 raise registry.ResourceFailedError(_failure(current), arn)
-            if _stable(current):
+            if deployment["rolloutState"] == "FAILED":
+                self._raise_when_rolled_back(current, deployment)
+            elif _stable(current):
                 return
             time.sleep(_POLL)
         text = "Exceeded attempts to wait: the service did not become stable. "
         raise registry.ResourceFailedError(text + explanation(current), arn)
+
+    def _raise_when_rolled_back(self, service: dict[str, Any], deployment: dict[str, Any]) -> None:
+        entry = self.history.of(deployment)
+        if entry is None or entry.strategy == "ROLLING":
+            raise registry.ResourceFailedError(_failure(service), service["serviceArn"])
+        if entry.final:
+            text = f"{entry.reason} {explanation(service)}".strip()
+            raise registry.ResourceFailedError(text, service["serviceArn"])
 
 
 def _stable(service: Mapping[str, Any]) -> bool:

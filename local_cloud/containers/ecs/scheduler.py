@@ -13,14 +13,23 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
-from ministack.core.responses import request_scope  # type: ignore[import-untyped]
+from ministack.core.responses import (  # type: ignore[import-untyped]
+    get_account_id,
+    get_region,
+    request_scope,
+)
 from ministack.services import ecs  # type: ignore[import-untyped]
 
+from ...cloudformation.patching import wrap
 from .. import target_health
 from ..engine.client import Engine
 from ..engine.container import Container
 from ..engine.docker_errors import NotFound
+from . import blue_green, target_groups
+from .blue_green import BlueGreen
 from .container_health import start_health_checks
+from .service_deployments import History
+from .service_record import say, tasks_of
 from .task_runtime import container_definition
 
 logger = logging.getLogger(__name__)
@@ -32,13 +41,28 @@ _MARGIN = 0.5
 """Seconds that a check and its report take on a busy machine."""
 _THROTTLE_AFTER = 3
 _LONGEST_PAUSE = 10.0
+_TRIGGERS = ("networkConfiguration", "loadBalancers", "platformVersion", "serviceConnectConfiguration")
+"""Parameters of UpdateService that start a deployment although ministack sees no reason for one.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html
+"""
+_ALSO_KEPT = ("serviceConnectConfiguration", "availabilityZoneRebalancing")
+"""Parameters of a service that ministack forgets."""
 
 
 class Scheduler:
     """Watches every service of every region."""
 
-    def __init__(self, engine: Engine, scaled: Callable[[float], float]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        history: History,
+        blue_green: BlueGreen,
+        scaled: Callable[[float], float],
+    ) -> None:
         self.engine = engine
+        self.history = history
+        self.blue_green = blue_green
         self.scaled = scaled
         self._closed = threading.Event()
         self._checked: set[str] = set()
@@ -48,6 +72,7 @@ class Scheduler:
         self._record_healthy = ecs._record_service_task_healthy
         self._record_failure = ecs._record_service_task_failure
         self._create_service = ecs._create_service
+        self._update_service = ecs._update_service
 
     def install(self) -> None:
         """Put the hooks into ministack's scheduler and start watching."""
@@ -56,11 +81,18 @@ class Scheduler:
         ecs._record_service_task_failure = self._task_failed
         ecs._create_service = self._service_created
         ecs._ACTION_MAP["CreateService"] = self._service_created
+        ecs._update_service = self._service_updated
+        ecs._ACTION_MAP["UpdateService"] = self._service_updated
+        wrap(ecs, "_sync_service_targets", target_groups.synchronized)
+        wrap(ecs, "_reconcile_service_tasks", self.blue_green.reconciled)
+        wrap(ecs, "_complete_service_deployment", self.blue_green.completed)
+        self.history.install()
         threading.Thread(target=self._watch, daemon=True, name="local-cloud-ecs-scheduler").start()
 
     def close(self) -> None:
         """Stop watching."""
         self._closed.set()
+        self.blue_green.close()
 
     # Hooks into ministack.
 
@@ -72,16 +104,54 @@ class Scheduler:
         return deployment
 
     def _service_created(self, data: dict[str, Any]) -> Any:
-        """Refuse a target group without a load balancer, as ECS does."""
-        for balancer in data.get("loadBalancers") or []:
+        """Refuse what ECS refuses, and begin the service's first deployment."""
+        balancers = data.get("loadBalancers") or []
+        reason = blue_green.refusal(data.get("deploymentConfiguration") or {}, balancers)
+        for balancer in balancers:
             arn = balancer.get("targetGroupArn")
             if arn and not has_load_balancer(arn):
-                return ecs.error_response_json(
-                    "InvalidParameterException",
-                    f"The target group with targetGroupArn {arn} does not have an associated load balancer.",
-                    400,
+                reason = (
+                    f"The target group with targetGroupArn {arn} does not have an associated load balancer."
                 )
-        return self._create_service(data)
+        if reason:
+            return ecs.error_response_json("InvalidParameterException", reason, 400)
+        answer = self._create_service(data)
+        if answer[0] < 400:
+            cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
+            self._begin(f"{cluster}/{data['serviceName']}", data)
+        return answer
+
+    def _service_updated(self, data: dict[str, Any]) -> Any:
+        """Refuse what ECS refuses, and begin a deployment where the update needs one."""
+        cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
+        reference = ecs._resolve_service_ref(data.get("service", ""))
+        key = f"{cluster}/{reference[0] if reference else ''}"
+        service = ecs._services.get(key)
+        if service is None:
+            return self._update_service(data)
+        configuration = data.get("deploymentConfiguration", service.get("deploymentConfiguration")) or {}
+        balancers = data.get("loadBalancers", service.get("loadBalancers")) or []
+        reason = blue_green.refusal(configuration, balancers)
+        if reason:
+            return ecs.error_response_json("InvalidParameterException", reason, 400)
+        if any(name in data and (data[name] or None) != (service.get(name) or None) for name in _TRIGGERS):
+            data = {**data, "forceNewDeployment": True}
+        answer = self._update_service(data)
+        if answer[0] < 400:
+            self._begin(key, data)
+        return answer
+
+    def _begin(self, key: str, data: dict[str, Any]) -> None:
+        """Record the newest deployment, and take a blue/green one through its stages."""
+        service = ecs._services[key]
+        service |= {name: data[name] for name in _ALSO_KEPT if name in data}
+        entry = self.history.enter(service)
+        if entry is None:
+            return
+        if blue_green.applies(service):
+            self.blue_green.start(key, entry, get_account_id(), get_region())
+        else:
+            target_groups.assign(entry.deployment, target_groups.declared_groups(service))
 
     def _task_stable(self, service_key: str, task: dict[str, Any]) -> None:
         """Let a task count as stable only when it is healthy; ministack asks one second after its start."""
@@ -98,6 +168,9 @@ class Scheduler:
             service = ecs._services.get(f"{cluster}/{group.partition(':')[2]}")
             if service:
                 self._pause(service)
+                if blue_green.applies(service):
+                    self.blue_green.task_failed(f"{cluster}/{service['serviceName']}", service, task)
+                    return
         self._record_failure(task, digest_resolution_failed)
 
     def _pause(self, service: dict[str, Any]) -> None:
@@ -147,13 +220,13 @@ class Scheduler:
             return
         self._announced.add(arn)
         say(service, f"has started 1 tasks: (task {arn.rpartition('/')[2]}).")
-        for balancer in service.get("loadBalancers") or []:
-            say(service, f"registered 1 targets in (target-group {balancer['targetGroupArn']})")
+        for group, _ in target_groups.groups_of_task(service, task):
+            say(service, f"registered 1 targets in (target-group {group})")
 
     def _observe(self, service: dict[str, Any], task: dict[str, Any]) -> None:
         """Start health checks of new containers, and report what they found on the task."""
-        groups = [balancer["targetGroupArn"] for balancer in service.get("loadBalancers") or []]
-        drain = max((self.scaled(target_health.deregistration_delay(arn)) for arn in groups), default=0.0)
+        groups = target_groups.groups_of_task(service, task)
+        drain = max((self.scaled(target_health.deregistration_delay(arn)) for arn, _ in groups), default=0.0)
         for record, container in self._containers(task):
             container.drain_seconds = drain
             if container.id not in self._checked:
@@ -177,8 +250,7 @@ class Scheduler:
                     return "unhealthy", "Task failed container health checks"
                 pending = pending or container.health == "UNKNOWN"
         address = ecs._task_ip(task)
-        for balancer in service.get("loadBalancers") or []:
-            arn, port = balancer["targetGroupArn"], int(balancer["containerPort"])
+        for arn, port in target_groups.groups_of_task(service, task):
             health = target_health.target_health(arn, address, port)
             if health.state == "unhealthy" and self._grace_over(service, arn, containers):
                 detail = health.description
@@ -219,25 +291,6 @@ class Scheduler:
         for container in self.engine.containers.list(all=True):
             if container.status == "exited" and container.id not in live:
                 container.remove()
-
-
-def tasks_of(service: dict[str, Any]) -> list[dict[str, Any]]:
-    """List the service's tasks, stopped ones included."""
-    group = f"service:{service['serviceName']}"
-    return [
-        task
-        for task in list(ecs._tasks.values())
-        if task.get("group") == group and task.get("clusterArn") == service.get("clusterArn")
-    ]
-
-
-def say(service: dict[str, Any], message: str) -> None:
-    """Add a service event, newest first; ECS keeps the latest 100."""
-    text = f"(service {service['serviceName']}) {message}"
-    if service["events"] and service["events"][0]["message"] == text:
-        return
-    service["events"].insert(0, {"id": ecs.new_uuid(), "createdAt": ecs._iso(), "message": text})
-    del service["events"][100:]
 
 
 def has_load_balancer(target_group_arn: str) -> bool:
