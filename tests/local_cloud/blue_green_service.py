@@ -52,6 +52,7 @@ def blue_green_template(
     strategy: str = "BLUE_GREEN",
     bake_minutes: int = 1,
     alarms: list[str] | None = None,
+    hooked: bool = True,
     timeout: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def blue_green_template(
     if strategy == "BLUE_GREEN":
         service["DeploymentConfiguration"] |= {
             "BakeTimeInMinutes": bake_minutes,
-            "LifecycleHooks": [hook],
+            "LifecycleHooks": [hook] if hooked else [],
             "Alarms": {"AlarmNames": alarms or [], "Enable": bool(alarms), "Rollback": True},
         }
     service["LoadBalancers"][0]["AdvancedConfiguration"] = {
