@@ -6,6 +6,7 @@ import ipaddress
 import re
 import ssl
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,11 +34,16 @@ class CertificateAuthority:
         self._server_key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local cloud certificate authority")])
         self._certificate = self._self_signed()
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._names_of: Callable[[str], set[str]] = lambda _host: set()
         self._lock = threading.Lock()
         self.bundle_path = directory / "ca-bundle.pem"
         """PEM file with the authority's certificate: what clients must trust."""
         self.bundle_path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    def ask_names(self, names_of: Callable[[str], set[str]]) -> None:
+        """Let hosts have certificates for other names than their own; an empty set means their own."""
+        self._names_of = names_of
 
     def server_context(self) -> ssl.SSLContext:
         """Return a server-side TLS context: loopback names by default, any other name by SNI."""
@@ -53,11 +59,14 @@ class CertificateAuthority:
             connection.context = self.context_for(host)
 
     def context_for(self, host: str) -> ssl.SSLContext:
-        """Return the TLS context whose certificate names ``host`` (lower case), minted once."""
+        """Return the TLS context of ``host`` (lower case), whose certificate is minted once."""
+        names = tuple(sorted(self._names_of(host))) or (host,)
         with self._lock:
-            context = self._contexts.get(host)
+            context = self._contexts.get(names)
             if context is None:
-                context = self._contexts[host] = self._new_context(host, [host], [])
+                # The first name may be a wildcard, which makes no file name.
+                file_name = names[0].replace("*", "_")
+                context = self._contexts[names] = self._new_context(file_name, list(names), [])
             return context
 
     def _new_context(self, file_name: str, names: list[str], addresses: list[str]) -> ssl.SSLContext:

@@ -33,6 +33,8 @@ class CloudContext:
     """``(matches(host), app)``: the first match serves the request; ``host`` is lower case, without port."""
     service_routes: dict[str, AsgiApp] = field(default_factory=dict)
     """SigV4 signing name of an AWS API that ministack lacks (``bedrock-agentcore``) to the app serving it."""
+    certificate_names: list[Callable[[str], set[str]]] = field(default_factory=list)
+    """Each tells which names the certificate of a host is for; empty where it is for the host itself."""
     shutdown_hooks: list[Callable[[], None]] = field(default_factory=list)
     """Called in reverse order when the cloud stops; each must be quick and must not raise."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 
+from .cloudformation.patching import wrap
 from .context import CloudContext
+from .data_plane import vpc_clients
 
 _RUNTIME_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 """What the Python runtime of Lambda has besides the standard library (Lambda developer guide)."""
@@ -32,6 +36,7 @@ def _isolate():
 
 _isolate()
 """
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _MARK = "# worker of the local cloud\n"
 
 
@@ -46,6 +51,27 @@ def install(context: CloudContext) -> None:
     script: str = lambda_runtime._PYTHON_WORKER_SCRIPT
     if _MARK not in script:
         lambda_runtime._PYTHON_WORKER_SCRIPT = _MARK + _ISOLATION.format(runtime=str(runtime)) + script
+    wrap(lambda_runtime.Worker, "_spawn", _with_own_proxy(context.client_environment))
+
+
+def _with_own_proxy(client: Mapping[str, str]) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Name the function to the proxy, which is how a load balancer learns who calls it."""
+
+    def wrapped(spawn: Callable[[Any], None]) -> Callable[[Any], None]:
+        def spawn_with_own_proxy(worker: Any) -> None:
+            config = worker.config
+            own = f"http://{vpc_clients.address_of(config['FunctionArn'])}:-@"
+            declared = (config.get("Environment") or {}).get("Variables") or {}
+            proxies = {name: client[name].replace("http://", own, 1) for name in _PROXY_VARIABLES}
+            worker.config = {**config, "Environment": {"Variables": {**proxies, **declared}}}
+            try:
+                spawn(worker)
+            finally:
+                worker.config = config
+
+        return spawn_with_own_proxy
+
+    return wrapped
 
 
 def _location(name: str) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import re
@@ -17,6 +18,8 @@ ALLOWED_SUFFIXES: tuple[str, ...] = (
     ".amazoncognito.com",
     ".on.aws",
 )
+_ANY_PORT = ".elb.amazonaws.com"
+"""Load balancers listen where they are told to; a tunnel to a port other than 80 carries TLS."""
 _HEAD_LIMIT = 64 * 1024
 _HEAD_TIMEOUT = 30.0
 _CHUNK = 64 * 1024
@@ -36,6 +39,7 @@ class ForwardProxy:
         self._plain_port = plain_port
         self._suffixes = tuple(suffixes)
         self._also_leads: Callable[[str], bool] = lambda _host: False
+        self._is_source: Callable[[str], bool] = lambda _address: False
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -60,6 +64,18 @@ class ForwardProxy:
     def also_lead(self, matches: Callable[[str], bool]) -> None:
         """Lead further names into the cloud, such as those that a distribution has of its own."""
         self._also_leads = matches
+
+    def send_from(self, is_source: Callable[[str], bool]) -> None:
+        """Open a client's connections from the loopback address that it gives as its user name.
+
+        ``is_source`` tells which addresses are known; with any other user name, or none, it is 127.0.0.1.
+        """
+        self._is_source = is_source
+
+    async def _connect(self, port: int, head: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        user = _user(head)
+        source = (user, 0) if self._is_source(user) else None
+        return await asyncio.open_connection("127.0.0.1", port, local_addr=source)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -87,23 +103,23 @@ class ForwardProxy:
             return
         method, target, version = parts
         if method == "CONNECT":
-            await self._tunnel(target, reader, writer)
+            await self._tunnel(target, head, reader, writer)
         else:
             await self._forward(method, target, version, head, reader, writer)
 
     async def _tunnel(
-        self, authority: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, authority: str, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         match = _AUTHORITY.fullmatch(authority)
         if match is None:
             await _answer(writer, 400, f"CONNECT needs host:port, not {authority!r}.")
         elif not self.allows(match["host"]):
             await self._refuse(writer, match["host"])
-        elif match["port"] not in {"443", "80"}:
+        elif match["port"] not in {"443", "80"} and not match["host"].lower().endswith(_ANY_PORT):
             await _answer(writer, 403, f"The local cloud serves ports 80 and 443 only, not {match['port']}.")
         else:
-            port = self._tls_port if match["port"] == "443" else self._plain_port
-            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
+            port = self._plain_port if match["port"] == "80" else self._tls_port
+            upstream_reader, upstream_writer = await self._connect(port, head)
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await _relay(reader, writer, upstream_reader, upstream_writer)
 
@@ -130,7 +146,7 @@ class ForwardProxy:
         kept = [line for line in lines if not line.lower().startswith(_HOP_HEADERS)]
         # One request per connection: the next one may be for another host.
         request = [f"{method} {path} {version}".encode("latin-1"), *kept, b"Connection: close", b"", b""]
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._plain_port)
+        upstream_reader, upstream_writer = await self._connect(self._plain_port, head)
         upstream_writer.write(b"\r\n".join(request))
         await _relay(reader, writer, upstream_reader, upstream_writer)
 
@@ -142,6 +158,17 @@ class ForwardProxy:
             403,
             f"The local cloud has no route to {host}. It answers for {allowed} and never leaves the machine.",
         )
+
+
+def _user(head: bytes) -> str:
+    """User name of a request's Proxy-Authorization; empty without one."""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        scheme, _, credentials = value.strip().partition(b" ")
+        if name.lower() == b"proxy-authorization" and scheme.lower() == b"basic":
+            with contextlib.suppress(ValueError):
+                return base64.b64decode(credentials, validate=True).partition(b":")[0].decode("latin-1")
+    return ""
 
 
 async def _answer(writer: asyncio.StreamWriter, status: int, text: str) -> None:

@@ -114,6 +114,10 @@ async def _run(
     context = CloudContext(settings.state_directory, api_url, environment, settings.region)
     try:
         app = _application(context)
+        from .data_plane import vpc_clients
+
+        proxy.send_from(vpc_clients.is_known)
+        authority.ask_names(lambda host: set().union(*(names(host) for names in context.certificate_names)))
         proxy.also_lead(lambda host: any(matches(host) for matches, _app in context.host_routes))
         install_in_process(environment)
         ports = {"api": port, "plain": plain_port, "proxy": proxy_port}

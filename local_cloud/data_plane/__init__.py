@@ -13,4 +13,5 @@ def install(context: CloudContext) -> None:
     vpc_origin.install()
     context.route_host(distribution.is_distribution_host, distribution.serve)
     context.route_host(load_balancer.is_load_balancer_host, load_balancer.serve)
+    context.certificate_names.append(load_balancer.certificate_names)
     context.at_shutdown(upstream.close_sessions)

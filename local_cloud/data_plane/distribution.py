@@ -274,22 +274,12 @@ def _check_certificate(balancer: LoadBalancer, port: int, origin: Origin, outbou
 
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/http-502-bad-gateway.html
     """
-    from ministack.services import acm
-
     listener = balancer.listener(port)
     if listener is None or listener.get("Protocol") != "HTTPS":
         return
     wanted = {origin.domain_name.lower(), outbound.header("host").lower()}
-    names: set[str] = set()
-    with balancer.scope():
-        for item in listener.get("Certificates") or []:
-            arn = item if isinstance(item, str) else item.get("CertificateArn", "")
-            certificate = acm._certificates.get(arn) or {}
-            names |= {
-                str(certificate.get("DomainName", "")),
-                *certificate.get("SubjectAlternativeNames", []),
-            }
-    if not any(_certificate_matches(name.lower(), host) for name in names if name for host in wanted):
+    names = balancer.certificate_names(listener)
+    if not any(_certificate_matches(name, host) for name in names for host in wanted):
         raise OriginError(502, f"no certificate of the listener on port {port} is for {origin.domain_name}")
 
 

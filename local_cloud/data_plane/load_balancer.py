@@ -8,7 +8,7 @@ from typing import Any
 from ministack.services import alb  # type: ignore[import-untyped]
 
 from ..context import Receive, Scope, Send
-from . import security_groups, upstream
+from . import security_groups, upstream, vpc_clients
 from .http_message import (
     Headers,
     Request,
@@ -24,6 +24,7 @@ from .load_balancer_state import (
     target_group,
 )
 from .target_selection import NoTargetError, choose_target
+from .vpc_origin import balancer_vpc
 
 _HOST = re.compile(r".+\.elb\.amazonaws\.com")
 _VALID_FIELD = re.compile(r"[-A-Za-z0-9]+")
@@ -45,23 +46,46 @@ def is_load_balancer_host(host: str) -> bool:
     return _HOST.fullmatch(host) is not None
 
 
+def certificate_names(host: str) -> set[str]:
+    """What the certificates of the load balancer named ``host`` are for; empty without an HTTPS listener."""
+    balancer = find_by_dns_name(host)
+    if balancer is None:
+        return set()
+    listeners = [balancer.listener(port) for port in balancer.listener_ports()]
+    return {name for listener in listeners if listener for name in balancer.certificate_names(listener)}
+
+
 async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-    """The load balancer as a client outside its VPC meets it: by DNS name."""
-    await exchange(scope, receive, send, respond_to_internet)
+    """The load balancer as a client meets it who knows its DNS name."""
+    await exchange(scope, receive, send, respond_by_name)
 
 
-async def respond_to_internet(request: Request) -> Response:
-    """Answer a request that comes from outside the VPC."""
+async def respond_by_name(request: Request) -> Response:
+    """Answer a request from the internet, or from a function inside of a VPC."""
     host, _, port_text = request.header("host").lower().partition(":")
     balancer = find_by_dns_name(host)
     if balancer is None:
         return unreachable(f"the name {host} does not resolve: no load balancer has it")
-    if balancer.internal:
+    tls = request.scheme == "https"
+    port = int(port_text) if port_text.isdigit() else (443 if tls else 80)
+    client = vpc_clients.client_at(request.client)
+    source = client.peer if client else security_groups.internet()
+    if balancer.internal and (
+        client is None or client.vpc_id != balancer_vpc(balancer.account, balancer.region, balancer.record)
+    ):
         return unreachable(
             f"{host} is an internal load balancer; its name resolves to private addresses of its VPC"
         )
-    port = int(port_text) if port_text.isdigit() else (443 if request.scheme == "https" else 80)
-    return await connect(balancer, port, request, security_groups.internet(), tls=request.scheme == "https")
+    if client and not security_groups.lets_out(
+        client.groups,
+        port,
+        security_groups.load_balancer_peer(balancer),
+        account=client.account,
+        region=client.region,
+    ):
+        groups = ", ".join(client.groups)
+        return unreachable(f"no outbound rule of {groups} lets port {port} of {host} be reached", 504)
+    return await connect(balancer, port, request, source, tls=tls)
 
 
 async def connect(

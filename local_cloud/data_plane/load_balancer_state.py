@@ -74,6 +74,21 @@ class LoadBalancer:
                 if listener["LoadBalancerArn"] == self.arn
             )
 
+    def certificate_names(self, listener: Record) -> set[str]:
+        """The names, lower case, that the certificates of an HTTPS listener are for."""
+        from ministack.services import acm
+
+        names: set[str] = set()
+        with self.scope():
+            for item in listener.get("Certificates") or []:
+                arn = item if isinstance(item, str) else item.get("CertificateArn", "")
+                certificate = acm._certificates.get(arn) or {}
+                names |= {
+                    str(certificate.get("DomainName", "")),
+                    *certificate.get("SubjectAlternativeNames", []),
+                }
+        return {name.lower() for name in names if name}
+
     def rules(self, listener_arn: str) -> list[Record]:
         """The listener's rules in the order in which they are tried, the default rule last."""
         with self.scope():

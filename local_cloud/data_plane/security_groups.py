@@ -140,10 +140,11 @@ def _covers_network(cidr: str, peer: Peer) -> bool:
 
 
 def _subnet_networks(balancer: LoadBalancer) -> tuple[ipaddress.IPv4Network, ...]:
-    return _networks(balancer.account, balancer.region, balancer.record.get("Subnets") or [])
+    return networks_of(balancer.account, balancer.region, balancer.record.get("Subnets") or [])
 
 
-def _networks(account: str, region: str, subnet_ids: Iterable[str]) -> tuple[ipaddress.IPv4Network, ...]:
+def networks_of(account: str, region: str, subnet_ids: Iterable[str]) -> tuple[ipaddress.IPv4Network, ...]:
+    """Address blocks of the subnets that exist."""
     blocks = (
         (ec2._subnets.get_scoped(account, region, subnet_id) or {}).get("CidrBlock")
         for subnet_id in subnet_ids
@@ -164,7 +165,7 @@ def _network_interface(
                 return None
             groups = network.get("securityGroups") or network.get("SecurityGroups") or []
             subnets = network.get("subnets") or network.get("Subnets") or []
-            return list(groups), _networks(account, region, subnets)
+            return list(groups), networks_of(account, region, subnets)
     return None
 
 

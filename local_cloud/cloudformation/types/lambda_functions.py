@@ -1,4 +1,4 @@
-"""Lambda functions: refused when their code is missing; no worker outlives its function."""
+"""Lambda functions: refused when their code is missing, kept with their network, and without late workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.core.responses import get_region  # type: ignore[import-untyped]
-from ministack.services import s3  # type: ignore[import-untyped]
+from ministack.services import ec2, lambda_svc, s3  # type: ignore[import-untyped]
 
 from ...context import CloudContext
 from .. import registry
@@ -25,8 +25,13 @@ def install(_context: CloudContext) -> None:
 
 def _checking(function: Callable[..., Result], *, properties_at: int) -> Callable[..., Result]:
     def checked(*arguments: object) -> Result:
-        _require_code(arguments[properties_at])  # type: ignore[arg-type]
-        return function(*arguments)
+        props: Properties = arguments[properties_at]  # type: ignore[assignment]
+        _require_code(props)
+        _require_network(props.get("VpcConfig") or {})
+        name, attributes = function(*arguments)
+        config = lambda_svc._functions[name]["config"]
+        config["VpcConfig"] = lambda_svc._vpc_config_with_id(props.get("VpcConfig"))
+        return name, attributes
 
     return checked
 
@@ -46,6 +51,18 @@ def _require_code(props: Properties) -> None:
         raise ValueError(_message("NoSuchBucket", f"The specified bucket {bucket} does not exist"))
     if bucket and s3._get_object_data(bucket, key) is None:
         raise ValueError(_message("NoSuchKey", f"The specified key {key} does not exist in {bucket}"))
+
+
+def _require_network(network: Properties) -> None:
+    for kind, known, names in (
+        ("subnet", ec2._subnets, network.get("SubnetIds")),
+        ("security group", ec2._security_groups, network.get("SecurityGroupIds")),
+    ):
+        missing = [name for name in names or [] if name not in known]
+        if missing:
+            raise ValueError(
+                f"Error occurred while DescribeNetworkInterfaces: the {kind} {missing[0]} does not exist."
+            )
 
 
 def _message(code: str, text: str) -> str:
