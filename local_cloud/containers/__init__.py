@@ -15,7 +15,7 @@ def install(context: CloudContext) -> None:
 
     from . import target_health
     from .builds.runner import Builder, install_programs
-    from .ecs import resources
+    from .ecs import container_secrets, resources
     from .ecs.blue_green import BlueGreen
     from .ecs.scheduler import Scheduler
     from .ecs.service_deployments import History
@@ -45,6 +45,7 @@ def install(context: CloudContext) -> None:
     history = History()
     scheduler = Scheduler(engine, history, BlueGreen(history, client, settings.scaled), settings.scaled)
     scheduler.install()
+    container_secrets.install()
     resources.register(history, settings.scaled)
 
     install_programs(directory / "programs")

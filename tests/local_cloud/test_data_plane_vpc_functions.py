@@ -1,4 +1,4 @@
-"""Lambda functions inside of a VPC and its load balancers: who reaches which listener, by which certificate."""
+"""Lambda functions inside of a VPC and its load balancers: who reaches which listener, whose certificate."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ def _template(vpc: str, subnets: list[str]) -> dict[str, Any]:
                 **({"VpcConfig": network} if groups else {}),
             },
         }
-    outputs = {name: {"Value": {"Ref": name}} for name in ("Smoke", "Other", "Mute", "Outside", "SmokeGroup")}
+    outputs: dict[str, Any] = {
+        name: {"Value": {"Ref": name}} for name in ("Smoke", "Other", "Mute", "Outside", "SmokeGroup")
+    }
     outputs["Host"] = {"Value": {"Fn::GetAtt": ["Balancer", "DNSName"]}}
     return {"Resources": resources, "Outputs": outputs}
 
