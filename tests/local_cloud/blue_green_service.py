@@ -86,6 +86,13 @@ def blue_green_template(
                 ],
             },
         }
+    definition = resources["TaskDefinition"]["Properties"]["ContainerDefinitions"][0]
+    definition["PortMappings"] = [{"ContainerPort": 8080, "Name": "mcp"}]
+    resources["Namespace"] = {
+        "Type": "AWS::ServiceDiscovery::HttpNamespace",
+        "Properties": {"Name": {"Fn::Sub": "${AWS::StackName}"}},
+    }
+    resources["Cluster"]["Properties"] = {"CapacityProviders": ["FARGATE", "FARGATE_SPOT"]}
     resources["HookRole"] = _role(
         "ecs.amazonaws.com",
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": {"Fn::GetAtt": ["Hook", "Arn"]}},
@@ -112,6 +119,20 @@ def blue_green_template(
         **({"TimeoutConfiguration": timeout} if timeout else {}),
     }
     service["DeploymentConfiguration"] |= {"Strategy": strategy}
+    del service["LaunchType"]
+    service |= {
+        "CapacityProviderStrategy": [
+            {"CapacityProvider": "FARGATE", "Base": 1, "Weight": 1},
+            {"CapacityProvider": "FARGATE_SPOT", "Weight": 1},
+        ],
+        "ServiceConnectConfiguration": {
+            "Enabled": True,
+            "Namespace": {"Fn::GetAtt": ["Namespace", "Arn"]},
+            "Services": [{"PortName": "mcp", "ClientAliases": [{"Port": 8080}]}],
+        },
+        "EnableExecuteCommand": False,
+        "AvailabilityZoneRebalancing": "ENABLED",
+    }
     if strategy == "BLUE_GREEN":
         service["DeploymentConfiguration"] |= {
             "BakeTimeInMinutes": bake_minutes,

@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_cloud import stacks
+from tests.local_cloud.data_plane_support import Edge, unique
 
 
 @pytest.fixture
@@ -214,3 +215,54 @@ def test_unknown_types_are_refused_before_anything_exists(cloudformation: Any) -
         stacks.create(cloudformation, "types-none", {"Resources": {"A": resource("Synthetics::Canary")}})
     with pytest.raises(ClientError, match="does not exist"):
         cloudformation.describe_stacks(StackName="types-none")
+
+
+def test_a_regional_web_acl_is_associated_with_a_load_balancer(
+    client: Any, cloudformation: Any, edge: Edge
+) -> None:
+    waf = client("wafv2")
+    visibility = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": True, "MetricName": "all"}
+    resources: dict[str, Any] = {
+        "Acl": {
+            "Type": "AWS::WAFv2::WebACL",
+            "Properties": {
+                "Scope": "REGIONAL",
+                "DefaultAction": {"Allow": {}},
+                "VisibilityConfig": visibility,
+            },
+        },
+        "Balancer": {
+            "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+            "Properties": {"Scheme": "internal", "Subnets": edge.network().subnet_ids},
+        },
+        "Association": {
+            "Type": "AWS::WAFv2::WebACLAssociation",
+            "Properties": {
+                "ResourceArn": {"Ref": "Balancer"},
+                "WebACLArn": {"Fn::GetAtt": ["Acl", "Arn"]},
+            },
+        },
+    }
+    outputs = {
+        "Balancer": {"Value": {"Ref": "Balancer"}},
+        "Acl": {"Value": {"Fn::GetAtt": ["Acl", "Arn"]}},
+    }
+    name = unique("walled")
+    created = stacks.create(cloudformation, name, {"Resources": resources, "Outputs": outputs})
+    values = stacks.outputs(created)
+    found = waf.get_web_acl_for_resource(ResourceArn=values["Balancer"])["WebACL"]
+    assert found["ARN"] == values["Acl"]
+    del resources["Association"]
+    stacks.update(cloudformation, name, {"Resources": resources, "Outputs": outputs})
+    with pytest.raises(ClientError, match="WAFNonexistentItemException"):
+        waf.get_web_acl_for_resource(ResourceArn=values["Balancer"])
+    resources["Association"] = {
+        "Type": "AWS::WAFv2::WebACLAssociation",
+        "Properties": {
+            "ResourceArn": values["Balancer"] + "gone",
+            "WebACLArn": {"Fn::GetAtt": ["Acl", "Arn"]},
+        },
+    }
+    stacks.update(cloudformation, name, {"Resources": resources, "Outputs": outputs})
+    assert "your resource doesn't exist" in stacks.failure_reasons(cloudformation, name)["Association"]
+    assert stacks.delete(cloudformation, name)["StackStatus"] == "DELETE_COMPLETE"

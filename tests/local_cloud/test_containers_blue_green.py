@@ -326,3 +326,24 @@ def test_the_api_tells_of_deployments_and_revisions(service: BlueGreenService, c
     assert [each["arn"] for each in described["currentServiceRevisions"]] == [revision_arn]
     unknown = ecs.describe_service_deployments(serviceDeploymentArns=[revision_arn + "x"])
     assert [each["reason"] for each in unknown["failures"]] == ["MISSING"]
+
+
+def test_capacity_and_service_connect_are_kept_and_checked(service: BlueGreenService, client: Client) -> None:
+    described = service.describe()
+    providers = {each["capacityProvider"] for each in described["capacityProviderStrategy"]}
+    assert providers == {"FARGATE", "FARGATE_SPOT"}
+    assert described["enableExecuteCommand"] is False
+    assert described["availabilityZoneRebalancing"] == "ENABLED"
+    connect = described["deployments"][0]["serviceConnectConfiguration"]
+    assert connect["services"][0]["clientAliases"] == [{"port": 8080}]
+    where = {"cluster": service.outputs["Cluster"], "service": service.outputs["Service"]}
+    for change, words in (
+        ({"capacityProviderStrategy": [{"capacityProvider": "OWN"}]}, "is not associated with the cluster"),
+        ({"serviceConnectConfiguration": {**connect, "namespace": "elsewhere"}}, "no namespace 'elsewhere'"),
+        (
+            {"serviceConnectConfiguration": {**connect, "services": [{"portName": "http"}]}},
+            r"portName\(http\) does not refer",
+        ),
+    ):
+        with pytest.raises(botocore.exceptions.ClientError, match=words):
+            client("ecs").update_service(**where, **change)

@@ -149,8 +149,8 @@ def test_a_missing_secret_fails_the_start_and_is_named(run: Callable[..., Any], 
     reason, _ = run(role(client, ("secretsmanager:GetSecretValue", "*")), SECRET=missing)
     assert reason == (
         f"{FAILED}unable to retrieve secret from asm: service call has been retried 1 time(s): failed to "
-        f"fetch secret {missing} from secrets manager: ResourceNotFoundException: Secrets Manager can't find the "
-        "specified secret."
+        f"fetch secret {missing} from secrets manager: ResourceNotFoundException: Secrets Manager can't find "
+        "the specified secret."
     )
 
 

@@ -7,7 +7,7 @@ from ...context import CloudContext
 
 def install(context: CloudContext) -> None:
     """Register every type."""
-    from . import application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager
+    from . import application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager, waf
 
-    for module in (application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager):
+    for module in (application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager, waf):
         module.install(context)

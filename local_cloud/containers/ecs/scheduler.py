@@ -25,7 +25,7 @@ from .. import target_health
 from ..engine.client import Engine
 from ..engine.container import Container
 from ..engine.docker_errors import NotFound
-from . import blue_green, target_groups
+from . import blue_green, refusals, target_groups
 from .blue_green import BlueGreen
 from .container_health import start_health_checks
 from .service_deployments import History
@@ -113,6 +113,7 @@ class Scheduler:
                 reason = (
                     f"The target group with targetGroupArn {arn} does not have an associated load balancer."
                 )
+        reason = reason or refusals.of(data)
         if reason:
             return ecs.error_response_json("InvalidParameterException", reason, 400)
         answer = self._create_service(data)
@@ -131,7 +132,7 @@ class Scheduler:
             return self._update_service(data)
         configuration = data.get("deploymentConfiguration", service.get("deploymentConfiguration")) or {}
         balancers = data.get("loadBalancers", service.get("loadBalancers")) or []
-        reason = blue_green.refusal(configuration, balancers)
+        reason = blue_green.refusal(configuration, balancers) or refusals.of({**service, **data})
         if reason:
             return ecs.error_response_json("InvalidParameterException", reason, 400)
         if any(name in data and (data[name] or None) != (service.get(name) or None) for name in _TRIGGERS):
@@ -148,6 +149,8 @@ class Scheduler:
         entry = self.history.enter(service)
         if entry is None:
             return
+        entry.deployment["serviceConnectConfiguration"] = service.get("serviceConnectConfiguration")
+        entry.deployment["networkConfiguration"] = service.get("networkConfiguration") or None
         if blue_green.applies(service):
             self.blue_green.start(key, entry, get_account_id(), get_region())
         else:
