@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,8 @@ from .data_plane_support import Edge, unique
 
 Client = Callable[..., Any]
 NAME = "blue-green"
+
+pytestmark = pytest.mark.xdist_group("blue_green")
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +350,44 @@ def test_capacity_and_service_connect_are_kept_and_checked(service: BlueGreenSer
     ):
         with pytest.raises(botocore.exceptions.ClientError, match=words):
             client("ecs").update_service(**where, **change)
+
+
+def test_deployments_are_told_to_rules_of_the_event_bus(
+    service: BlueGreenService, client: Client, image: str, bucket: str
+) -> None:
+    queue = client("sqs").create_queue(QueueName=unique("deployments"))["QueueUrl"]
+    attributes = client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    rule = unique("deployments")
+    pattern = {
+        "source": ["aws.ecs"],
+        "detail-type": ["ECS Deployment State Change"],
+        "resources": [service.outputs["Service"]],
+    }
+    client("events").put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    target = {"Id": "queue", "Arn": attributes["Attributes"]["QueueArn"]}
+    client("events").put_targets(Rule=rule, Targets=[target])
+    service.answer("PRE_SCALE_UP", {"hookStatus": "FAILED"})
+    for version in ("refused", "accepted"):
+        stacks.update(client("cloudformation"), NAME, blue_green_template(image, bucket, version))
+    told: list[dict[str, Any]] = []
+
+    def hear() -> bool:
+        messages = client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            told.append(json.loads(message["Body"])["detail"])
+            client("sqs").delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return len(told) >= 4
+
+    until(hear, "all events have come")
+    by_deployment: dict[str, list[str]] = {}
+    for detail in told:
+        by_deployment.setdefault(detail["deploymentId"], []).append(detail["eventName"])
+    assert sorted(by_deployment.values()) == [
+        ["SERVICE_DEPLOYMENT_IN_PROGRESS", "SERVICE_DEPLOYMENT_COMPLETED"],
+        ["SERVICE_DEPLOYMENT_IN_PROGRESS", "SERVICE_DEPLOYMENT_FAILED"],
+    ]
+    failed = next(each for each in told if each["eventName"] == "SERVICE_DEPLOYMENT_FAILED")
+    assert failed["eventType"] == "ERROR"
+    assert "PRE_SCALE_UP lifecycle hook(s) failed" in failed["reason"]
+    client("events").remove_targets(Rule=rule, Ids=["queue"])
+    client("events").delete_rule(Name=rule)

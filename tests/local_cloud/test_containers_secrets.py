@@ -13,6 +13,9 @@ from .container_service import Project, until
 from .data_plane_support import unique
 
 Client = Callable[..., Any]
+
+pytestmark = pytest.mark.xdist_group("container_secrets")
+
 PROGRAM = (
     "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('SECRET_')}))"
 )

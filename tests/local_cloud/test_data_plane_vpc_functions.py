@@ -12,6 +12,9 @@ from . import stacks
 from .data_plane_support import Edge, unique
 
 Client = Callable[..., Any]
+
+pytestmark = pytest.mark.xdist_group("vpc_functions")
+
 CERTIFIED = "mcp.internal.example"
 
 FUNCTION = """

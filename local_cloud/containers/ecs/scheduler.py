@@ -216,6 +216,7 @@ class Scheduler:
             self._announced.add(primary["id"])
             say(service, f"(deployment {primary['id']}) deployment completed.")
             say(service, "has reached a steady state.")
+        self.history.follow(service)
 
     def _announce(self, service: dict[str, Any], task: dict[str, Any]) -> None:
         arn = task["taskArn"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from ministack.services import ecs  # type: ignore[import-untyped]
 
+from . import deployment_events
 from .target_groups import groups_of_deployment
 
 REVISION_SETTINGS = (
@@ -31,6 +32,11 @@ REVISION_SETTINGS = (
 """What of a service belongs to a revision, and comes back when a deployment is rolled back."""
 
 _ROLLING_STATUS = {"IN_PROGRESS": "IN_PROGRESS", "COMPLETED": "SUCCESSFUL"}
+_PHRASES: dict[deployment_events.Name, str] = {
+    "SERVICE_DEPLOYMENT_IN_PROGRESS": "in progress",
+    "SERVICE_DEPLOYMENT_COMPLETED": "completed",
+    "SERVICE_DEPLOYMENT_FAILED": "failed",
+}
 _FINAL = frozenset({"SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED"})
 
 
@@ -78,6 +84,12 @@ class ServiceDeployment:
         self.status, self.reason, self.updated = status, reason, time.time()
         if self.final:
             self.finished = self.updated
+            done = status == "SUCCESSFUL"
+            self._announce("SERVICE_DEPLOYMENT_COMPLETED" if done else "SERVICE_DEPLOYMENT_FAILED")
+
+    def _announce(self, name: deployment_events.Name) -> None:
+        reason = self.reason or f"ECS deployment {self.deployment['id']} {_PHRASES[name]}."
+        deployment_events.send(self.service["serviceArn"], self.deployment["id"], name, reason)
 
     def follow_rollout(self) -> None:
         """Take a rolling deployment's status from its rollout state."""
@@ -87,6 +99,10 @@ class ServiceDeployment:
         status = _ROLLING_STATUS.get(state) or ("ROLLBACK_SUCCESSFUL" if self.source else "ROLLBACK_FAILED")
         if status != self.status:
             self.set_status(status, self.deployment.get("rolloutStateReason", ""))
+
+    def begin(self) -> None:
+        """Announce that it is under way."""
+        self._announce("SERVICE_DEPLOYMENT_IN_PROGRESS")
 
     def view(self) -> dict[str, Any]:
         """``ServiceDeployment`` of the API."""
@@ -213,6 +229,7 @@ class History:
             {name: copy.deepcopy(service[name]) for name in REVISION_SETTINGS if service.get(name)},
         )
         self._deployments[entry.arn] = entry
+        entry.begin()
         service["currentServiceDeployment"] = entry.arn
         return entry
 
@@ -230,6 +247,12 @@ class History:
             if each is not target and each["rolloutState"] == "COMPLETED":
                 return self.of(each)
         return None
+
+    def follow(self, service: dict[str, Any]) -> None:
+        """Notice what has become of the service's rolling deployments."""
+        for deployment in list(service["deployments"]):
+            if entry := self.of(deployment):
+                entry.follow_rollout()
 
     # The API.
 
