@@ -243,7 +243,7 @@ class DeploymentRun:
             "serviceRevisionArn": source.revision_arn if source else None,
         }
         production, test = self.production_shifted, self.test_shifted
-        if self.before:
+        if len(self.before) == len(self.balancers):
             self._shift_production(self.before, 0)
             self._shift_test(self.before, 0)
         self._tell_hooks(production=production, test=test)
