@@ -12,6 +12,7 @@ SERVER ?= generated
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 FAULT_SEQUENCES ?= 2000
+STAGE ?= prod
 
 .DEFAULT_GOAL := help
 
@@ -38,6 +39,10 @@ test-faults: $(VENV)/ready ## Put every custom resource through thousands of fai
 .PHONY: test-mutants
 test-mutants: $(VENV)/ready ## Break the custom resources in many ways and see their tests notice
 	$(BIN)/python -m tests.custom_resources.mutation --workers $(PYTEST_WORKERS)
+
+.PHONY: test-stages
+test-stages: $(VENV)/ready ## Create, change, roll back and delete every stage on the local cloud; ONLY=dev for one
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup tests/stages $(addprefix -k ,$(ONLY)) $(PYTEST_ARGS)
 
 .PHONY: test-container
 test-container: $(VENV)/ready ## Build the image and run it as Fargate does; needs Linux, root, buildah, podman
@@ -74,6 +79,16 @@ format: $(VENV)/ready ## Rewrite sources in the project's style
 .PHONY: reference
 reference: $(VENV)/ready ## Write the custom resources' reference pages from their code and the templates
 	$(BIN)/python -m tests.custom_resources.reference
+
+.PHONY: docs
+docs: $(VENV)/ready ## Write the pages in docs that are made from the templates
+	$(BIN)/python -m tests.infrastructure.critical_path --docs
+	$(BIN)/python -m tests.operations.pages
+	$(BIN)/python -m tests.infrastructure.permissions
+
+.PHONY: critical-path
+critical-path: $(VENV)/ready ## Show what a first deploy waits for and how long; STAGE=dev for another than prod
+	@$(BIN)/python -m tests.infrastructure.critical_path --stage $(STAGE)
 
 .PHONY: bench-functions
 bench-functions: $(VENV)/ready ## Measure the functions' start, and what registration adds to the service's own time

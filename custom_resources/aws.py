@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_route53 import Route53Client
     from mypy_boto3_s3 import S3Client
@@ -69,6 +71,16 @@ class Clients:
         client: ECRClient = self._client("ecr")
         return client
 
+    def elbv2(self) -> "ElasticLoadBalancingv2Client":
+        """Client of application load balancers."""
+        client: ElasticLoadBalancingv2Client = self._client("elbv2")
+        return client
+
+    def functions(self, seconds: float) -> "LambdaClient":
+        """Client of Lambda whose calls may take `seconds`, as a function that is waited for does."""
+        client: LambdaClient = self._client("lambda", read_timeout=seconds, attempts=1)
+        return client
+
     def logs(self, region: str | None = None) -> "CloudWatchLogsClient":
         """Client of CloudWatch Logs, in the function's region unless another is named."""
         client: CloudWatchLogsClient = self._client("logs", region)
@@ -113,14 +125,21 @@ class Clients:
         client: SecretsManagerClient = self._client("secretsmanager")
         return client
 
-    def _client(self, service: str, region: str | None = None) -> Any:
+    def _client(
+        self,
+        service: str,
+        region: str | None = None,
+        *,
+        read_timeout: float = READ_TIMEOUT,
+        attempts: int = ATTEMPTS,
+    ) -> Any:
         import boto3
         from botocore.config import Config
 
         config = Config(
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "total_max_attempts": attempts},
         )
         # A session of its own: boto3's default session must not be shared between threads.
         session = boto3.session.Session(region_name=region)

@@ -86,6 +86,7 @@ class _Session:
     endpoint: str
     timeout: float
     sign: Sign | None = None
+    certificate_name: str = ""
     session_id: str = ""
     version: str = PROTOCOL_VERSION
 
@@ -104,32 +105,58 @@ class Trial:
 
 
 def list_tools(
-    endpoint: str, timeout: float, sign: Sign | None = None, *, referring: dict[str, str] | None = None
+    endpoint: str,
+    timeout: float,
+    sign: Sign | None = None,
+    *,
+    certificate_name: str = "",
+    referring: dict[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Return the names of the server's tools, sorted; each HTTP exchange may take `timeout` seconds.
 
-    `sign` adds the caller's authorization to each request. `referring` takes the tools whose schemas point
-    elsewhere, each with the words that do: `{"add": "$defs, $ref"}`. Raises ProbeError whose text says what
-    failed and what to check.
+    `sign` adds the caller's authorization to each request; the certificate must be for `certificate_name`,
+    where that isn't the name in `endpoint`. `referring` takes the tools whose schemas point elsewhere, each
+    with the words that do: `{"add": "$defs, $ref"}`. Raises ProbeError, which says what failed and what to
+    check.
     """
-    with _begun(_Session(endpoint, timeout, sign)) as session:
+    with _begun(_Session(endpoint, timeout, sign, certificate_name)) as session:
         return tuple(sorted(_tool_names(session, {} if referring is None else referring)))
 
 
-def try_handshake(
-    endpoint: str, timeout: float, tool: str, arguments: dict[str, Any], sign: Sign | None = None
-) -> Trial:
-    """List the tools and call one in MCP 2025-11-25; times and errors as for `list_tools`.
+def list_tools_stateless(
+    endpoint: str, timeout: float, sign: Sign | None = None, *, certificate_name: str = ""
+) -> tuple[str, ...]:
+    """Return the names of the tools as `list_tools` does, but in MCP 2026-07-28."""
+    session = _Session(endpoint, timeout, sign, certificate_name, version=STATELESS_VERSION)
+    return tuple(sorted(_tool_names(session, {})))
 
-    `sign` adds the caller's authorization to each request.
-    """
-    with _begun(_Session(endpoint, timeout, sign)) as session:
+
+def try_handshake(
+    endpoint: str,
+    timeout: float,
+    tool: str,
+    arguments: dict[str, Any],
+    sign: Sign | None = None,
+    *,
+    certificate_name: str = "",
+) -> Trial:
+    """List the tools and call one in MCP 2025-11-25; the rest as for `list_tools`."""
+    with _begun(_Session(endpoint, timeout, sign, certificate_name)) as session:
         return _trial(session, tool, arguments)
 
 
-def try_stateless(endpoint: str, timeout: float, tool: str, arguments: dict[str, Any]) -> Trial:
-    """List the tools and call one in MCP 2026-07-28; times and errors as for `list_tools`."""
-    return _trial(_Session(endpoint, timeout, version=STATELESS_VERSION), tool, arguments)
+def try_stateless(
+    endpoint: str,
+    timeout: float,
+    tool: str,
+    arguments: dict[str, Any],
+    sign: Sign | None = None,
+    *,
+    certificate_name: str = "",
+) -> Trial:
+    """List the tools and call one in MCP 2026-07-28; the rest as for `list_tools`."""
+    session = _Session(endpoint, timeout, sign, certificate_name, version=STATELESS_VERSION)
+    return _trial(session, tool, arguments)
 
 
 def _trial(session: _Session, tool: str, arguments: dict[str, Any]) -> Trial:
@@ -299,6 +326,28 @@ def _end(session: _Session) -> None:
             logger.info("The probe's session stays open until it times out: %s", error)
 
 
+class _NamedContext(ssl.SSLContext):
+    """Has the server prove another name than that of the address, which may be the load balancer's own."""
+
+    certificate_name = ""
+
+    def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """Ask for the certificate of that name, and check it against that name."""
+        options["server_hostname"] = self.certificate_name
+        return super().wrap_socket(sock, *arguments, **options)
+
+
+def trusting(certificate_name: str) -> ssl.SSLContext:
+    """Return a TLS context for servers with a certificate for this name; empty stands for the address's."""
+    if not certificate_name:
+        return ssl.create_default_context()
+    # Checks names and chains, as a client's context does.
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.certificate_name = certificate_name
+    context.load_default_certs()
+    return context
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A gateway registers the address as it is, so a redirect is an answer to report, not to follow."""
 
@@ -321,7 +370,7 @@ def _open(
     if session.sign is not None:
         headers = session.sign(method, session.endpoint, headers, body or b"")
     opener = urllib.request.build_opener(
-        _NoRedirect, urllib.request.HTTPSHandler(context=ssl.create_default_context())
+        _NoRedirect, urllib.request.HTTPSHandler(context=trusting(session.certificate_name))
     )
     request = urllib.request.Request(session.endpoint, body, headers, method=method)  # noqa: S310 - https by its property
     try:

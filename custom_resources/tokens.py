@@ -6,12 +6,16 @@ logged or part of an error.
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus, urlencode
 
 from custom_resources.issuers import ID_KEY, SECRET_KEY, IssuerError, exchange
 from custom_resources.lifecycle import Runtime
+
+# RFC 6750, section 2.1. An HTTP library would quote what it can't send, in an error.
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ def bearer_token(runtime: Runtime, source: TokenSource, timeout: float) -> str:
     basic = base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()
     headers = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"}
     token = exchange(endpoint, timeout, headers, urlencode(form).encode()).get("access_token")
-    if not isinstance(token, str) or not token:
-        raise IssuerError(f"{endpoint} answered without an access_token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise IssuerError(f"{endpoint} answered without an access_token that a header can carry")
     return token
 
 

@@ -1,4 +1,4 @@
-"""Templates: by virtual-hosted S3 addresses too, and refused when they refer to what they don't declare."""
+"""Templates: from virtual-hosted S3 addresses too, with checked references; conditions in full."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from ministack.services.cloudformation import engine, helpers  # type: ignore[import-untyped]
+from ministack.core.responses import get_account_id, get_region  # type: ignore[import-untyped]
+from ministack.services.cloudformation import (  # type: ignore[import-untyped]
+    changesets,
+    engine,
+    handlers,
+    helpers,
+    stacks,
+)
 
 from .patching import wrap
 
@@ -21,6 +28,9 @@ def install() -> None:
     """Wrap the engine's reading and checking of templates."""
     wrap(helpers, "_resolve_document", _virtual_hosted)
     wrap(engine, "_validate_template_statics", _with_reference_check)
+    # Each of these modules has a name of its own for the function.
+    for module in (engine, changesets, handlers, stacks):
+        wrap(module, "_evaluate_conditions", _with_functions)
 
 
 def path_style(url: str) -> str:
@@ -67,3 +77,34 @@ def _with_reference_check(original: Callable[..., None]) -> Callable[..., None]:
                 )
 
     return validate_template_statics
+
+
+_OF_TEXT = ("Fn::FindInMap", "Fn::Join", "Fn::Select", "Fn::Split", "Fn::Sub")
+
+
+def _with_functions(original: Callable[..., dict[str, bool]]) -> Callable[..., dict[str, bool]]:
+    """Let conditions use pseudo parameters and functions of text, the emulator knows Select alone."""
+
+    def evaluate_conditions(template: dict[str, Any], params: dict[str, Any]) -> dict[str, bool]:
+        pseudo = {
+            "AWS::AccountId": get_account_id(),
+            "AWS::Partition": "aws",
+            "AWS::Region": get_region(),
+            "AWS::URLSuffix": "amazonaws.com",
+        }
+        known = {**{name: {"Value": value} for name, value in pseudo.items()}, **params}
+        mappings = template.get("Mappings") or {}
+
+        def as_text(node: Any) -> Any:
+            if isinstance(node, list):
+                return [as_text(item) for item in node]
+            if not isinstance(node, dict):
+                return node
+            if len(node) == 1 and next(iter(node)) in _OF_TEXT:
+                return engine._resolve_refs(node, {}, known, {}, mappings, "", "")
+            return {key: as_text(value) for key, value in node.items()}
+
+        conditions = as_text(template.get("Conditions") or {})
+        return original({**template, "Conditions": conditions}, known)
+
+    return evaluate_conditions

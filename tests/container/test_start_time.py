@@ -74,7 +74,7 @@ def test_the_start_period_covers_it(starts: Starts, container_definition: dict[s
 def test_the_grace_period_covers_it_and_the_load_balancers_checks(
     starts: Starts, templates: Templates
 ) -> None:
-    ((_, group),) = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::TargetGroup").items()
+    group = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::TargetGroup")["BlueTargetGroup"]
     ((_, service),) = resources(templates["fargate"], "AWS::ECS::Service").items()
     checks = group["HealthyThresholdCount"] * group["HealthCheckIntervalSeconds"]
     assert starts.slowest * MARGIN + checks < service["HealthCheckGracePeriodSeconds"]

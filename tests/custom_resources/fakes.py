@@ -296,6 +296,8 @@ SERVICES = {
     "cognito-idp": "user_pools",
     "ec2": "ec2",
     "ecr": "ecr",
+    "elbv2": "elbv2",
+    "lambda": "functions",
     "logs": "logs",
     "route53": "route53",
     "s3": "s3",
@@ -315,7 +317,7 @@ class Clients(aws.Clients):
         self._made: dict[tuple[str, str | None], Any] = {}
         self.regions: set[tuple[str, str | None]] = set()
 
-    def _client(self, service: str, region: str | None = None) -> Any:
+    def _client(self, service: str, region: str | None = None, **_options: Any) -> Any:
         self.regions.add((service, region))
         if (service, region) not in self._made:
             name = SERVICES[service]

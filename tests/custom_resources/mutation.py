@@ -35,14 +35,14 @@ LONGEST_SECONDS = 40
 
 # The tests of modules that aren't tested by a file of their own name alone.
 TESTED_BY = {
-    "aws": ("aws", "package", "tool_call"),
+    "aws": ("aws", "package", "smoke_test_hook", "tool_call"),
     "certificates": ("edge_certificate",),
     "edge": ("edge_web_acl", "edge_certificate"),
     "helper": ("lifecycle",),
     "issuers": ("tokens", "signing_keys"),
     "log_deliveries": ("edge_access_log",),
     "log_groups": ("edge_web_acl", "edge_access_log"),
-    "mcp_probe": ("mcp_probe", "tool_call"),
+    "mcp_probe": ("mcp_probe", "smoke_test_probe", "tool_call"),
     "ownership": ("ownership", "edge_web_acl", "edge_certificate"),
     "properties": ("properties", "tool_call"),
     "targets": ("gateway_target",),

@@ -19,7 +19,10 @@ from custom_resources import (
     edge_web_acl,
     emptied,
     gateway_target,
+    listener_rule,
     managed_prefix_list,
+    smoke_test_hook,
+    smoke_test_probe,
     tool_call,
 )
 from custom_resources.aws import Clients
@@ -32,7 +35,10 @@ MODULES = (
     edge_certificate,
     edge_web_acl,
     emptied,
+    listener_rule,
     managed_prefix_list,
+    smoke_test_hook,
+    smoke_test_probe,
     tool_call,
 )
 
@@ -75,7 +81,15 @@ def test_clients_take_endpoint_and_region_from_the_environment(monkeypatch: pyte
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     clients = Clients()
-    made = (clients.gateway, clients.codebuild, clients.ec2, clients.ecr, clients.logs, clients.s3)
+    made = (
+        clients.gateway,
+        clients.codebuild,
+        clients.ec2,
+        clients.ecr,
+        clients.elbv2,
+        clients.logs,
+        clients.s3,
+    )
     edge = tuple(make("us-east-1") for make in (clients.acm, clients.logs, clients.wafv2))
     at_home = tuple(make() for make in made)
     for client in (*at_home, *edge, clients.route53()):

@@ -28,6 +28,9 @@ def everything(cloud: LocalCloud) -> dict[str, list[str]]:
         "stacks": stacks,
         "buckets": [name for name in buckets if not name.startswith("fastmcp-artifacts-")],
         "vpcs": [name for name in names("ec2", "describe_vpcs", "Vpcs", "VpcId") if name not in default_vpcs],
+        "endpoints": names("ec2", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
+        "addresses": names("ec2", "describe_addresses", "Addresses", "AllocationId"),
+        "flow logs": names("ec2", "describe_flow_logs", "FlowLogs", "FlowLogId"),
         "repositories": names("ecr", "describe_repositories", "repositories", "repositoryName"),
         "clusters": names("ecs", "list_clusters", "clusterArns", None),
         "functions": names("lambda", "list_functions", "Functions", "FunctionName"),
@@ -42,6 +45,10 @@ def everything(cloud: LocalCloud) -> dict[str, list[str]]:
         "rules": names("events", "list_rules", "Rules", "Name"),
         "log groups": names("logs", "describe_log_groups", "logGroups", "logGroupName"),
         "alarms": names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        "composite alarms": names(
+            "cloudwatch", "describe_alarms", "CompositeAlarms", "AlarmName", AlarmTypes=["CompositeAlarm"]
+        ),
+        "saved queries": names("logs", "describe_query_definitions", "queryDefinitions", "queryDefinitionId"),
         "dashboards": names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
         "topics": names("sns", "list_topics", "Topics", "TopicArn"),
         "build projects": names("codebuild", "list_projects", "projects", None),

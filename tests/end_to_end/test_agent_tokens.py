@@ -1,48 +1,140 @@
-"""A project whose gateway takes tokens instead of signatures, by one parameter."""
+"""A project within an organisation: its network, its permissions boundary, tokens instead of signatures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from local_cloud.launcher import LocalCloud
 from tests.end_to_end.conftest import Project
+from tests.end_to_end.leftovers import everything
+from tests.infrastructure.cloudformation import INFRASTRUCTURE
+from tests.local_cloud import stacks
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
 
 
-def test_agents_call_with_a_token_of_their_own(scaffold: Callable[[str], Project]) -> None:
-    project = scaffold("Token Server")
-    stage = project.path / "infrastructure/stages/dev.json"
+@dataclass(frozen=True)
+class Organisation:
+    """What the project is given."""
+
+    vpc_id: str
+    subnet_ids: str
+    boundary: str
+
+
+@pytest.fixture(scope="module")
+def organisation(cloud: LocalCloud) -> Iterator[Organisation]:
+    """A network in three zones that isn't the project's, and a policy for boundaries."""
+    iam, cloudformation = cloud.client("iam"), cloud.client("cloudformation")
+    allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    policy = iam.create_policy(PolicyName="developers", PolicyDocument=json.dumps(allowed))["Policy"]["Arn"]
+    parameters = {
+        "ProjectName": "organisation",
+        "VpcCidr": "172.20.0.0/16",
+        "Zones": "3",
+        "FlowLogs": "false",
+        "LogRetentionDays": "7",
+        "PermissionsBoundary": policy,
+    }
+    template = (INFRASTRUCTURE / "network.yaml").read_text(encoding="utf-8")
+    network = stacks.outputs(stacks.create(cloudformation, "organisation", template, parameters))
+    yield Organisation(network["VpcId"], network["PrivateSubnetIds"], policy)
+    stacks.delete(cloudformation, "organisation")
+    iam.delete_policy(PolicyArn=policy)
+
+
+@pytest.fixture(scope="module")
+def project(
+    scaffold: Callable[[str], Project], organisation: Organisation, cloud: LocalCloud
+) -> Iterator[Project]:
+    """A deployed project; once destroyed, the cloud holds what it held before."""
+    before = everything(cloud)
+    made = scaffold("Token Server")
+    stage = made.path / "infrastructure/stages/dev.json"
     content = json.loads(stage.read_text())
-    content["Parameters"]["GatewayAuthorizer"] = "CUSTOM_JWT"
+    content["Parameters"] |= {
+        "GatewayAuthorizer": "CUSTOM_JWT",
+        "ExistingVpcId": organisation.vpc_id,
+        "ExistingSubnetIds": organisation.subnet_ids,
+        "PermissionsBoundary": organisation.boundary,
+    }
     stage.write_text(json.dumps(content))
+    done = made.deploy()
     try:
-        done = project.deploy()
         assert done.returncode == 0, done.stdout + done.stderr
-        outputs = project.outputs()
-        # The deploy's own call got through with such a token; now from outside.
-        assert outputs["ToolCallAnswer"] == "30"
-        verified = project.ops("verify", "--stage", "dev")
-        assert verified.returncode == 0, verified.stdout + verified.stderr
-        shown = json.dumps([outputs, events(project)], default=str)
-        secret = project.cloud.client("secretsmanager").get_secret_value(SecretId=outputs["AgentSecretArn"])
-        client = json.loads(secret["SecretString"])
-        assert client["client_secret"] not in shown + done.stdout + verified.stdout
+        yield made
     finally:
-        destroyed = project.ops("destroy", "--stage", "dev", "--yes")
+        destroyed = made.ops("destroy", "--stage", "dev", "--yes", "--artifacts")
     assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
+    assert everything(cloud) == before
+
+
+def test_agents_call_with_a_token_of_their_own(project: Project) -> None:
+    outputs = project.outputs()
+    # The deploy's own call got through with such a token; now from outside.
+    assert outputs["ToolCallAnswer"] == "30"
+    verified = project.ops("verify", "--stage", "dev")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    shown = json.dumps([outputs, events(project)], default=str)
+    secret = project.cloud.client("secretsmanager").get_secret_value(SecretId=outputs["AgentSecretArn"])
+    client = json.loads(secret["SecretString"])
+    assert client["client_secret"] not in shown + verified.stdout
+
+
+def test_the_server_runs_in_the_network_it_was_given(project: Project, organisation: Organisation) -> None:
+    outputs = project.outputs()
+    [service] = project.cloud.client("ecs").describe_services(
+        cluster=outputs["ClusterName"], services=[outputs["ServiceName"]]
+    )["services"]
+    subnets = service["networkConfiguration"]["awsvpcConfiguration"]["subnets"]
+    assert ",".join(subnets) == organisation.subnet_ids
+    [balancer] = of_type(project, "AWS::ElasticLoadBalancingV2::LoadBalancer")
+    described = project.cloud.client("elbv2").describe_load_balancers(LoadBalancerArns=[balancer])
+    zones = described["LoadBalancers"][0]["AvailabilityZones"]
+    assert {zone["SubnetId"] for zone in zones} == set(subnets)
+    assert not of_type(project, "AWS::EC2::VPC")
+    assert not of_type(project, "AWS::EC2::VPCEndpoint")
+
+
+def test_every_role_keeps_within_the_boundary(project: Project, organisation: Organisation) -> None:
+    iam = project.cloud.client("iam")
+    roles = of_type(project, "AWS::IAM::Role")
+    assert len(roles) > 5
+    boundaries = {role: iam.get_role(RoleName=role)["Role"].get("PermissionsBoundary", {}) for role in roles}
+    assert {role: bound.get("PermissionsBoundaryArn") for role, bound in boundaries.items()} == dict.fromkeys(
+        roles, organisation.boundary
+    )
+
+
+def of_type(project: Project, resource_type: str) -> list[str]:
+    """Physical ids of the resources of a type, over the root stack and its children."""
+    cloudformation = project.cloud.client("cloudformation")
+
+    def resources(stack: str) -> list[dict[str, Any]]:
+        found = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+        nested = [item for item in found if item["ResourceType"] == "AWS::CloudFormation::Stack"]
+        return [*found, *(inner for item in nested for inner in resources(item["PhysicalResourceId"]))]
+
+    return [
+        item["PhysicalResourceId"]
+        for item in resources(project.stack_name)
+        if item["ResourceType"] == resource_type
+    ]
 
 
 def events(project: Project) -> list[object]:
     """Every event of every stack, with the properties that CloudFormation shows."""
     cloudformation = project.cloud.client("cloudformation")
-    stacks = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
+    names = [stack["StackName"] for stack in cloudformation.describe_stacks()["Stacks"]]
     paginator = cloudformation.get_paginator("describe_stack_events")
     return [
         event
-        for stack in stacks
-        for page in paginator.paginate(StackName=stack)
+        for name in names
+        for page in paginator.paginate(StackName=name)
         for event in page["StackEvents"]
     ]

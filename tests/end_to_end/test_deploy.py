@@ -13,6 +13,7 @@ import pytest
 
 from local_cloud.launcher import LocalCloud
 from tests.end_to_end.conftest import Project
+from tests.end_to_end.identities import LASTING, RENEWED, identities, replaced
 from tests.end_to_end.leftovers import everything
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
@@ -114,6 +115,8 @@ print(*[tool["name"] for tool in client.list_tools()])
 
 def test_one_changed_line_replaces_the_task_and_the_gateway_lists_the_new_tool(project: Project) -> None:
     tasks, before = running_tasks(project), project.outputs()
+    there = identities(project.cloud, project.stack_name)
+    assert {found.kind for found in there.values()} >= LASTING
     assert "whole-way-server___addsimply" not in gateway_tools(project)
     module = "src/whole_way_server/tools/simpleadd.py"
     line = "server.tool(annotations=hints, run_in_thread=False)(simpleadd)"
@@ -135,6 +138,17 @@ def test_one_changed_line_replaces_the_task_and_the_gateway_lists_the_new_tool(p
         "ServiceName",
     ):
         assert after[kept] == before[kept], f"{kept} changed with the image"
+    gone = replaced(there, identities(project.cloud, project.stack_name))
+    assert {found.kind for found in gone} == RENEWED
+
+
+def test_another_scale_and_another_tag_replace_nothing(project: Project) -> None:
+    before = identities(project.cloud, project.stack_name)
+    project.replace("infrastructure/stages/dev.json", '"MaxCount": "2"', '"MaxCount": "3"')
+    project.replace("infrastructure/stages/dev.json", '"Stage": "dev"\n', '"Stage": "dev", "Owner": "team"\n')
+    done = project.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert replaced(before, identities(project.cloud, project.stack_name)) == []
 
 
 def test_a_wrong_answer_fails_the_deploy_and_the_version_before_serves_again(project: Project) -> None:

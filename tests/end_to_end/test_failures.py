@@ -63,7 +63,7 @@ def test_a_server_that_speaks_no_mcp_is_not_registered(scaffold: Callable[[str],
     project = scaffold("Speechless Server")
     # Healthy for the load balancer, but nothing at the address that is to be registered.
     # The function tries for a third of its time, as the address may be young; here it is given less of it.
-    project.replace("infrastructure/agentcore.yaml", "Timeout: 600", "Timeout: 60")
+    project.replace("infrastructure/registration.yaml", "Timeout: 600", "Timeout: 60")
     project.replace("src/speechless_server/app.py", "path=MCP_PATH", 'path="/elsewhere"')
     with rolled_back_to_nothing(project):
         done = project.deploy()

@@ -6,7 +6,8 @@ A template is `{"Parameters": {...}, "Resources": {...}, ...}` with intrinsic fu
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,16 @@ def template_paths(directory: Path = INFRASTRUCTURE) -> list[Path]:
 
 
 def load_templates(directory: Path = INFRASTRUCTURE) -> Templates:
-    """Return every template by its file's stem: `{"main": {...}, "network": {...}, ...}`."""
-    return {path.stem: json.loads(json.dumps(decode(str(path)))) for path in template_paths(directory)}
+    """Return every template by its stem, for the caller to change: `{"main": {...}, "network": {...}}`."""
+    return {
+        path.stem: json.loads(_as_json(path, path.stat().st_mtime_ns)) for path in template_paths(directory)
+    }
+
+
+@cache
+def _as_json(path: Path, _changed: int) -> str:
+    """Return a template as JSON. Reading YAML takes long, and tests of promises want a fresh copy each."""
+    return json.dumps(decode(str(path)))
 
 
 def resources(template: Template, resource_type: str) -> dict[str, dict[str, Any]]:
@@ -122,16 +131,14 @@ def parameter_problems(template: Template, values: Mapping[str, str]) -> list[st
 
 def rule_problems(template: Template, values: Mapping[str, str]) -> list[str]:
     """Return the AssertDescription of every assertion in Rules that the parameter values break."""
-    effective = {
-        name: str(values.get(name, declaration.get("Default", "")))
-        for name, declaration in template["Parameters"].items()
-    }
+    defaults = {name: str(item.get("Default", "")) for name, item in template["Parameters"].items()}
+    given = {"AWS::Region": "eu-west-1"} | defaults | dict(values)
     return [
         assertion["AssertDescription"]
         for rule in template["Rules"].values()
-        if "RuleCondition" not in rule or _evaluate(rule["RuleCondition"], effective)
+        if "RuleCondition" not in rule or _evaluate(rule["RuleCondition"], given)
         for assertion in rule["Assertions"]
-        if not _evaluate(assertion["Assert"], effective)
+        if not _evaluate(assertion["Assert"], given)
     ]
 
 
@@ -145,7 +152,7 @@ def _evaluate(node: Any, values: Mapping[str, str]) -> Any:
     if function == "Ref":
         return values[argument]
     arguments = [_evaluate(item, values) for item in argument]
-    operations = {
+    operations: dict[str, Callable[[], Any]] = {
         "Fn::Equals": lambda: str(arguments[0]) == str(arguments[1]),
         "Fn::Contains": lambda: str(arguments[1]) in arguments[0],
         "Fn::Not": lambda: not arguments[0],

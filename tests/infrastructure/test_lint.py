@@ -52,7 +52,7 @@ def test_cfn_lint_finds_nothing(path: Path) -> None:
     ("stem", "before", "after", "rule"),
     [
         ("network", "EnableDnsSupport: true", "EnableDnsSupport: perhaps", "E3012"),
-        ("network", "!GetAtt PrivateSubnetA.AvailabilityZone", "us-east-1a", "W3010"),
+        ("outbound", "!Select [0, !Ref AvailabilityZones]", "us-east-1a", "W3010"),
         ("fargate", "    DeletionPolicy: Delete\n", "", "I3011"),
     ],
     ids=["error", "warning", "informational"],

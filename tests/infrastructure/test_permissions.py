@@ -21,7 +21,7 @@ import pytest
 
 from tests.custom_resources.faults.worlds import WORLDS
 from tests.custom_resources.recording import FILE
-from tests.custom_resources.reference import CustomResource, custom_resources, in_words
+from tests.custom_resources.reference import CustomResource, custom_resources, in_words, statements
 from tests.infrastructure.cloudformation import ROOT, load_templates
 
 TYPES = custom_resources()
@@ -36,9 +36,10 @@ FAULTS = "FAILED,WORK_FAILS"
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 ACTIONS = {
     ("s3", "ListObjectVersions"): ("s3:ListBucketVersions",),
+    ("lambda", "Invoke"): ("lambda:InvokeFunction",),
     ("s3", "DeleteObjects"): ("s3:DeleteObject", "s3:DeleteObjectVersion"),
 }
-PREFIXES = {"bedrock-agentcore-control": "bedrock-agentcore"}
+PREFIXES = {"bedrock-agentcore-control": "bedrock-agentcore", "elbv2": "elasticloadbalancing"}
 OF_EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # Actions that a service asks for beside a call, named in the service's own guide.
 BESIDE: dict[str, set[str]] = {
@@ -66,6 +67,8 @@ BESIDE: dict[str, set[str]] = {
         "bedrock-agentcore:GetResourceOauth2Token",
         "bedrock-agentcore:GetWorkloadAccessToken",
     },
+    # Tags given while something is made.
+    "Custom::ListenerRule": {"elasticloadbalancing:AddTags"},
     # A request that botocore signs but doesn't send.
     "Custom::ToolCall": {"bedrock-agentcore:InvokeGateway"},
 }
@@ -84,12 +87,14 @@ RESOURCES: dict[str, Callable[[dict[str, Any]], str]] = {
 OF_NO_RESOURCE = {
     ("acm", "ListCertificates"),
     ("acm", "RequestCertificate"),
+    ("elbv2", "DescribeRules"),
+    ("elbv2", "DescribeTags"),
     ("logs", "DescribeDeliveries"),
     ("logs", "DescribeLogGroups"),
     ("wafv2", "ListWebACLs"),
 }
 # Modules that get tokens by `tokens`, which has unit tests of its own.
-TAKES_TOKENS = frozenset({"gateway_target", "tool_call"})
+TAKES_TOKENS = frozenset({"gateway_target", "smoke_test_hook", "tool_call"})
 OBJECT_OPERATIONS = frozenset({"DeleteObject", "DeleteObjects", "GetObject", "PutObject"})
 # What `Fn::GetAtt: […, Arn]` gives.
 ARNS = {
@@ -177,12 +182,16 @@ def actions_of(call: dict[str, Any]) -> tuple[str, ...]:
     return ACTIONS.get((service, operation), (f"{PREFIXES.get(service, service)}:{operation}",))
 
 
+def in_list(action: str | list[str]) -> list[str]:
+    """Return a statement's actions, of which there may be one without a list."""
+    return action if isinstance(action, list) else [action]
+
+
 def allowed(custom: CustomResource) -> dict[str, list[str]]:
     """Return `{action: resources}` of a function's role."""
     found: dict[str, list[str]] = {}
     for statement in custom.statements:
-        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-        for action in actions:
+        for action in in_list(statement["Action"]):
             found.setdefault(action, []).extend(in_words(statement["Resource"]))
     return found
 
@@ -210,9 +219,29 @@ def test_the_role_allows_them_on_what_they_are_about(
             assert any(matches(custom, pattern, about) for pattern in patterns), (action, about, patterns)
 
 
+def test_the_smoke_tests_role_allows_its_calls_and_no_other(directory: Path) -> None:
+    needed = {action for call in recorded("smoke_test_hook", directory) for action in actions_of(call)}
+    granted = {
+        action: statement["Resource"]
+        for statement in statements(TEMPLATES["smoke-test"], "HookRole")
+        for action in in_list(statement["Action"])
+    }
+    assert set(granted) == needed | OF_EVERY_FUNCTION
+    assert granted["lambda:InvokeFunction"] == {"Fn::GetAtt": ["ProbeFunction", "Arn"]}
+    assert granted["secretsmanager:GetSecretValue"] == {"Ref": "ClientSecretArn"}
+
+
 def _arn_in(operation: str, params: dict[str, Any]) -> str:
     """Return the ARN that a call names what it is about by, "" where it uses names."""
-    names = ["CertificateArn", "ResourceARN", "ResourceArn", "SecretId", "StackName"]
+    names = [
+        "CertificateArn",
+        "ListenerArn",
+        "RuleArn",
+        "ResourceARN",
+        "ResourceArn",
+        "SecretId",
+        "StackName",
+    ]
     # Of a delivery's source it is what is logged.
     names += [] if operation == "PutDeliverySource" else ["resourceArn"]
     for name in names:

@@ -45,12 +45,84 @@ def test_production_with_one_task_is_refused() -> None:
     assert "2 or more" in problem
 
 
+@pytest.mark.parametrize("spot", ["half", "all"])
+def test_production_on_spot_is_refused(spot: str) -> None:
+    (problem,) = rule_problems(MAIN, GIVEN | {"Stage": "prod", "Spot": spot})
+    assert problem.startswith("In prod Spot must be none")
+    assert rule_problems(MAIN, GIVEN | {"Stage": "staging", "Spot": spot}) == []
+
+
+def test_service_connect_needs_room_for_its_proxy() -> None:
+    (problem,) = rule_problems(MAIN, DEV | {"ServiceConnect": "true"})
+    assert "512 or more" in problem
+    assert rule_problems(MAIN, DEV | {"ServiceConnect": "true", "Cpu": "512", "Memory": "1024"}) == []
+
+
+CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
+ORIGIN = {
+    "LoadBalancerCertificateArn": CERTIFICATE.replace("us-east-1", "eu-west-1"),
+    "LoadBalancerDomainName": "origin.example.com",
+}
+
+
+@pytest.mark.parametrize("name", ORIGIN)
+def test_a_certificate_of_the_load_balancer_goes_with_its_name(name: str) -> None:
+    (problem,) = rule_problems(MAIN, DEV | {name: ORIGIN[name]})
+    assert all(one in problem for one in ORIGIN)
+    assert parameter_problems(MAIN, DEV | ORIGIN) == rule_problems(MAIN, DEV | ORIGIN) == []
+
+
+SECRET = "API_KEY=arn:aws:secretsmanager:eu-west-1:000000000000:secret:weather/key-AbCdEf"
+PARAMETER = "LIMIT=arn:aws-cn:ssm:cn-north-1:000000000000:parameter/weather/limit"
+
+
 def test_a_maximum_below_the_desired_count_is_refused() -> None:
     largest = MAIN["Parameters"]["DesiredCount"]["MaxValue"]
     for desired in range(1, largest + 1):
         for maximum in range(1, largest + 3):
             counts = {"DesiredCount": str(desired), "MaxCount": str(maximum)}
             assert bool(rule_problems(MAIN, DEV | counts)) == (desired > maximum), counts
+
+
+EXISTING = {
+    "ExistingVpcId": "vpc-0123456789abcdef0",
+    "ExistingSubnetIds": "subnet-0123456789abcdef0,subnet-1123456789abcdef0",
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"ExistingVpcId": EXISTING["ExistingVpcId"]}, "ExistingVpcId needs ExistingSubnetIds"),
+        ({"ExistingSubnetIds": EXISTING["ExistingSubnetIds"]}, "Give both, or neither"),
+        ({**EXISTING, "Zones": "3"}, "Zones is of a VPC that the stack makes"),
+        ({**EXISTING, "Egress": "single-nat"}, "whichever way out that VPC has"),
+        ({**EXISTING, "StsEndpoint": "true"}, "Add it to ExistingVpcId yourself"),
+        ({"StsEndpoint": "true", "Egress": "nat"}, "NAT reaches STS without"),
+        ({"AWS::Region": "us-west-1", "Zones": "3"}, "only two zones"),
+    ],
+)
+def test_network_parameters_that_contradict_each_other_are_refused(
+    values: dict[str, str], complaint: str
+) -> None:
+    (problem,) = rule_problems(MAIN, DEV | values)
+    assert complaint in problem
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        EXISTING,
+        {**EXISTING, "Egress": "nat"},
+        {"Zones": "3"},
+        {"Zones": "3", "Egress": "single-nat"},
+        {"StsEndpoint": "true"},
+        {"AWS::Region": "us-west-1"},
+        {"AWS::Region": "us-west-1", **EXISTING},
+    ],
+)
+def test_network_parameters_that_go_together_are_accepted(values: dict[str, str]) -> None:
+    assert rule_problems(MAIN, DEV | values) == []
 
 
 CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
@@ -130,7 +202,13 @@ def test_edge_parameters_that_go_together_are_accepted(values: dict[str, str]) -
         ("ProjectName", "double--hyphen"),
         ("ProjectName", "a" * 40),
         ("Stage", "test"),
-        ("VpcCidr", "10.0.0.0/23"),
+        ("VpcCidr", "10.0.0.0/22"),
+        ("Zones", "1"),
+        ("ExistingVpcId", "vpc-none"),
+        ("ExistingSubnetIds", "subnet-01234567"),
+        ("ExistingSubnetIds", "subnet-01234567, subnet-89abcdef"),
+        ("FlowLogs", "yes"),
+        ("StsEndpoint", "yes"),
         ("Egress", "internet"),
         ("Architecture", "arm64"),
         ("Memory", "lots"),
@@ -154,7 +232,22 @@ def test_edge_parameters_that_go_together_are_accepted(values: dict[str, str]) -
         ("BlockedCountries", "DE, US"),
         ("AccessLog", "yes"),
         ("AlarmEmail", "nobody"),
+        ("Spot", "some"),
+        ("Strategy", "CANARY"),
+        ("BakeTimeInMinutes", "1441"),
+        ("Tracing", "yes"),
+        ("ServiceConnect", "1"),
+        ("LoadBalancerCertificateArn", "arn:aws:iam::000000000000:server-certificate/mine"),
+        ("LoadBalancerDomainName", "origin"),
+        ("SecretArns", SECRET.partition("=")[2]),
+        ("SecretArns", "1KEY=" + SECRET.partition("=")[2]),
+        ("SecretArns", SECRET + ":json-key::"),
+        ("SecretArns", SECRET.replace("secretsmanager", "kms")),
+        ("SecretArns", ",".join([SECRET] * 6)),
+        ("SecretArns", SECRET + ","),
         ("LogRetentionDays", "31"),
+        ("PermissionsBoundary", "developer-boundary"),
+        ("PermissionsBoundary", "arn:aws:iam::000000000000:role/developer"),
     ],
 )
 def test_a_bad_value_is_refused_before_anything_is_created(name: str, value: str) -> None:
@@ -166,7 +259,12 @@ def test_a_bad_value_is_refused_before_anything_is_created(name: str, value: str
     [
         ("ArtifactPrefix", "my-server/0123456789abcdef/"),
         ("ProjectName", "a" * 39),
-        ("VpcCidr", "172.31.0.0/22"),
+        ("VpcCidr", "172.31.0.0/21"),
+        ("Egress", "single-nat"),
+        ("ExistingVpcId", "vpc-01234567"),
+        ("ExistingVpcId", "vpc-0123456789abcdef0"),
+        ("ExistingSubnetIds", "subnet-0123456789abcdef0,subnet-1123456789abcdef0"),
+        ("ExistingSubnetIds", "subnet-01234567,subnet-89abcdef,subnet-0123456789abcdef0"),
         ("KnowledgeBaseId", "ABCDE12345"),
         ("GatewayIdentifier", "knowledge-mcp-server-0a1b2c3d-abcde12345"),
         ("DomainName", "mcp.example.co.uk"),
@@ -180,6 +278,12 @@ def test_a_bad_value_is_refused_before_anything_is_created(name: str, value: str
         ("BlockedCountries", "DE,US"),
         ("AlarmEmail", "on.call+mcp@example.com"),
         ("LogRetentionDays", "365"),
+        ("PermissionsBoundary", "arn:aws:iam::000000000000:policy/teams/developer-boundary"),
+        ("PermissionsBoundary", "arn:aws-us-gov:iam::aws:policy/PowerUserAccess"),
+        ("Strategy", "BLUE_GREEN"),
+        ("BakeTimeInMinutes", "0"),
+        ("SecretArns", SECRET),
+        ("SecretArns", ",".join([SECRET, PARAMETER, SECRET, PARAMETER, SECRET])),
     ],
 )
 def test_a_good_value_is_accepted(name: str, value: str) -> None:

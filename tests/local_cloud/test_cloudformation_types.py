@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -66,6 +67,46 @@ def test_nat_gateway_needs_an_address_that_exists(cloudformation: Any) -> None:
     stack = stacks.create(cloudformation, "types-nonat", {"Resources": {**NETWORK, "Nat": nat}})
     assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
     assert "eipalloc-0123456789abcdef0" in stacks.failure_reasons(cloudformation, "types-nonat")["Nat"]
+
+
+def flow_log_template(name: str, vpc: Any) -> dict[str, Any]:
+    flow_log = resource(
+        "EC2::FlowLog",
+        ResourceType="VPC",
+        ResourceId=vpc,
+        TrafficType="ALL",
+        LogGroupName="types-flow",
+        DeliverLogsPermissionArn="arn:aws:iam::000000000000:role/types-flow",
+        Tags=[{"Key": "Name", "Value": name}],
+    )
+    return {
+        "Resources": {"Vpc": NETWORK["Vpc"], "FlowLog": flow_log},
+        "Outputs": {"FlowLog": {"Value": {"Ref": "FlowLog"}}, "Vpc": {"Value": {"Ref": "Vpc"}}},
+    }
+
+
+def test_a_flow_log_is_of_its_vpc_keeps_its_id_over_tags_and_goes_with_its_stack(
+    client: Any, cloudformation: Any
+) -> None:
+    ec2 = client("ec2")
+    outputs = stacks.outputs(
+        stacks.create(cloudformation, "types-flow", flow_log_template("one", {"Ref": "Vpc"}))
+    )
+    assert outputs["FlowLog"].startswith("fl-")
+    again = stacks.update(cloudformation, "types-flow", flow_log_template("two", {"Ref": "Vpc"}))
+    assert stacks.outputs(again) == outputs
+    [flow_log] = ec2.describe_flow_logs(FlowLogIds=[outputs["FlowLog"]])["FlowLogs"]
+    assert (flow_log["ResourceId"], flow_log["TrafficType"]) == (outputs["Vpc"], "ALL")
+    assert {"Key": "Name", "Value": "two"} in flow_log["Tags"]
+    stacks.delete(cloudformation, "types-flow")
+    assert ec2.describe_flow_logs(FlowLogIds=[outputs["FlowLog"]])["FlowLogs"] == []
+
+
+def test_a_flow_log_needs_a_vpc_that_exists(cloudformation: Any) -> None:
+    missing = "vpc-0123456789abcdef0"
+    stack = stacks.create(cloudformation, "types-noflow", flow_log_template("none", missing))
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert missing in stacks.failure_reasons(cloudformation, "types-noflow")["FlowLog"]
 
 
 def permissions(client: Any, group_id: str) -> list[tuple[int, str]]:
@@ -135,6 +176,53 @@ def test_composite_alarm(client: Any, cloudformation: Any) -> None:
     assert alarm["AlarmArn"] == outputs["Arn"]
     stacks.delete(cloudformation, "types-alarm")
     assert not client("cloudwatch").describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+
+
+def test_alarm_on_a_query(client: Any, cloudformation: Any) -> None:
+    query = {"Id": "errors", "Expression": 'SELECT SUM(Errors) FROM "Test"', "Period": 60, "ReturnData": True}
+    alarm = resource(
+        "CloudWatch::Alarm",
+        Metrics=[query],
+        EvaluationPeriods=1,
+        Threshold=1,
+        ComparisonOperator="GreaterThanThreshold",
+        TreatMissingData="notBreaching",
+    )
+    template = {"Resources": {"Errors": alarm}, "Outputs": {"Name": {"Value": {"Ref": "Errors"}}}}
+    name = stacks.outputs(stacks.create(cloudformation, "types-query-alarm", template))["Name"]
+    [found] = client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    assert (found["Threshold"], found["TreatMissingData"]) == (1.0, "notBreaching")
+    assert "MetricName" not in found
+    client("cloudwatch").set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    [found] = client("cloudwatch").describe_alarms(AlarmNames=[name], StateValue="ALARM")["MetricAlarms"]
+    stacks.delete(cloudformation, "types-query-alarm")
+    assert not client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+
+
+def test_saved_query(client: Any, cloudformation: Any) -> None:
+    def template(query: str) -> dict[str, Any]:
+        saved = resource("Logs::QueryDefinition", Name="types/Errors", QueryString=query, LogGroupNames=["a"])
+        return {"Resources": {"Saved": saved}, "Outputs": {"Id": {"Value": {"Ref": "Saved"}}}}
+
+    def saved() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = logs.describe_query_definitions(queryDefinitionNamePrefix="types/")[
+            "queryDefinitions"
+        ]
+        return found
+
+    logs = client("logs")
+    query_id = stacks.outputs(stacks.create(cloudformation, "types-query", template("limit 1")))["Id"]
+    stacks.update(cloudformation, "types-query", template("limit 2"))
+    [found] = saved()
+    assert (found["queryDefinitionId"], found["queryString"]) == (query_id, "limit 2")
+    assert (found["name"], found["logGroupNames"]) == ("types/Errors", ["a"])
+    assert client("logs", "eu-west-1").describe_query_definitions()["queryDefinitions"] == []
+    logs.delete_query_definition(queryDefinitionId=query_id)
+    with pytest.raises(ClientError, match="does not exist"):
+        logs.delete_query_definition(queryDefinitionId=query_id)
+    # What somebody deleted by hand doesn't keep a stack from being deleted.
+    assert stacks.delete(cloudformation, "types-query")["StackStatus"] == "DELETE_COMPLETE"
+    assert saved() == []
 
 
 def test_secret_is_referred_to_by_arn(client: Any, cloudformation: Any) -> None:
@@ -210,11 +298,79 @@ def test_scaling_needs_a_service(cloudformation: Any) -> None:
     assert "ECS service doesn't exist" in stacks.failure_reasons(cloudformation, "types-unscaled")["Target"]
 
 
+def role_template(boundary: str | None) -> dict[str, Any]:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    bounded = {"PermissionsBoundary": boundary} if boundary else {}
+    role = resource("IAM::Role", AssumeRolePolicyDocument=trust, **bounded)
+    return {"Resources": {"Role": role}, "Outputs": {"Name": {"Value": {"Ref": "Role"}}}}
+
+
+def test_a_role_keeps_within_its_boundary_until_it_has_none(client: Any, cloudformation: Any) -> None:
+    iam = client("iam")
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    arn = iam.create_policy(PolicyName="types-boundary", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
+    stack = stacks.create(cloudformation, "types-role", role_template(None))
+    name = stacks.outputs(stack)["Name"]
+    for boundary in (arn, None, arn):
+        stacks.update(cloudformation, "types-role", role_template(boundary))
+        role = iam.get_role(RoleName=name)["Role"]
+        assert role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") == boundary
+    stacks.delete(cloudformation, "types-role")
+    iam.delete_policy(PolicyArn=arn)
+
+
+def test_a_boundary_that_is_no_policy_fails_the_role(client: Any, cloudformation: Any) -> None:
+    before = client("iam").list_roles()["Roles"]
+    missing = "arn:aws:iam::000000000000:policy/nobody-made-it"
+    stack = stacks.create(cloudformation, "types-unbound", role_template(missing))
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert missing in stacks.failure_reasons(cloudformation, "types-unbound")["Role"]
+    assert client("iam").list_roles()["Roles"] == before
+
+
 def test_unknown_types_are_refused_before_anything_exists(cloudformation: Any) -> None:
     with pytest.raises(ClientError, match=r"Unrecognized resource types: \[AWS::Synthetics::Canary\]"):
         stacks.create(cloudformation, "types-none", {"Resources": {"A": resource("Synthetics::Canary")}})
     with pytest.raises(ClientError, match="does not exist"):
         cloudformation.describe_stacks(StackName="types-none")
+
+
+@pytest.mark.parametrize(
+    ("names", "second"), [("", "none"), ("first", "none"), ("first,second", "second"), ("a,b,c", "b")]
+)
+def test_conditions_take_text_apart(client: Any, names: str, second: str) -> None:
+    part = {"Fn::Select": ["1", {"Fn::Split": [",", {"Fn::Sub": "${Names},,"}]}]}
+    template = {
+        "Parameters": {"Names": {"Type": "String"}},
+        "Mappings": {"Nothing": {"is": {"called": ""}}},
+        "Conditions": {
+            "IsOne": {"Fn::Not": [{"Fn::Equals": [part, {"Fn::FindInMap": ["Nothing", "is", "called"]}]}]}
+        },
+        "Resources": {"Topic": resource("SNS::Topic")},
+        "Outputs": {"Second": {"Value": {"Fn::If": ["IsOne", part, "none"]}}},
+    }
+    cloudformation = client("cloudformation")
+    found = stacks.outputs(stacks.create(cloudformation, "types-text", template, {"Names": names}))
+    assert found == {"Second": second}
+    stacks.delete(cloudformation, "types-text")
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_conditions_know_the_region(client: Any, region: str) -> None:
+    template = {
+        "Conditions": {"IsHere": {"Fn::Equals": [{"Ref": "AWS::Region"}, "eu-west-1"]}},
+        "Resources": {"Topic": resource("SNS::Topic")},
+        "Outputs": {"Here": {"Value": {"Fn::If": ["IsHere", "yes", "no"]}}},
+    }
+    cloudformation = client("cloudformation", region)
+    found = stacks.outputs(stacks.create(cloudformation, "types-region", template))
+    assert found == {"Here": "yes" if region == "eu-west-1" else "no"}
+    stacks.delete(cloudformation, "types-region")
 
 
 def test_a_regional_web_acl_is_associated_with_a_load_balancer(

@@ -43,7 +43,7 @@ def haproxy_configuration(
     sticky: bool | None = None,
 ) -> str:
     """Return haproxy.cfg; `idle_seconds` and `sticky` replace what the template says."""
-    ((_, group),) = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::TargetGroup").items()
+    group = resources(templates["alb"], "AWS::ElasticLoadBalancingV2::TargetGroup")["BlueTargetGroup"]
     of_group = attributes(group["TargetGroupAttributes"], {"IsStateful": stateful})
     sticks = of_group["stickiness.enabled"] == "true" if sticky is None else sticky
     seconds = idle_timeout(templates) if idle_seconds is None else idle_seconds

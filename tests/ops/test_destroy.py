@@ -167,10 +167,13 @@ GONE: dict[str, list[tuple[str, str, str]]] = {
     ],
     "AWS::ElasticLoadBalancingV2::TargetGroup": [("elbv2", "describe_target_groups", "TargetGroupNotFound")],
     "AWS::IAM::Role": [("iam", "get_role", "NoSuchEntity")],
+    "AWS::Events::Rule": [("events", "describe_rule", "ResourceNotFoundException")],
     "AWS::Lambda::Function": [("lambda", "get_function_configuration", "ResourceNotFoundException")],
     "AWS::S3::Bucket": [("s3", "head_bucket", "404")],
     "AWS::SecretsManager::Secret": [("secretsmanager", "describe_secret", "ResourceNotFoundException")],
+    "AWS::ServiceDiscovery::HttpNamespace": [("servicediscovery", "get_namespace", "NamespaceNotFound")],
     "AWS::SNS::Topic": [("sns", "get_topic_attributes", "NotFound")],
+    "AWS::WAFv2::WebACL": [("wafv2", "get_web_acl", "WAFNonexistentItemException")],
     "Custom::EdgeAccessLog": [("logs@us-east-1", "get_delivery_source", "ResourceNotFoundException")],
     "Custom::GatewayTarget": [
         ("bedrock-agentcore-control", "list_gateway_targets", "ResourceNotFoundException")
@@ -189,6 +192,11 @@ EMPTY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "AWS::ECS::Cluster": ("ecs", "describe_clusters", {"clusters": [{"status": "INACTIVE"}]}),
     "AWS::KMS::Key": ("kms", "describe_key", {"KeyMetadata": {"KeyId": "k", "KeyState": "PendingDeletion"}}),
     "AWS::Logs::LogGroup": ("logs", "describe_log_groups", {"logGroups": [{"logGroupName": "longer"}]}),
+    "AWS::Logs::QueryDefinition": (
+        "logs",
+        "describe_query_definitions",
+        {"queryDefinitions": [{"queryDefinitionId": "another", "name": "slow"}]},
+    ),
     "Custom::EdgeCertificate": (
         "acm@us-east-1",
         "list_certificates",
@@ -203,6 +211,7 @@ IDS = {
     "AWS::ECS::Service": f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/cluster-1/service-1",
     "AWS::ElasticLoadBalancingV2::LoadBalancer": "arn:lb",
     "AWS::SNS::Topic": "arn:topic",
+    "AWS::WAFv2::WebACL": "load-balancer|11111111-2222-3333-4444-555555555555|REGIONAL",
     "Custom::EdgeAccessLog": "edge-access-log|knowledge-0a1b2c3d",
     "Custom::EdgeCertificate": "edge-certificate|mcp.example.com|0123456789abcdef",
     "Custom::EdgeWebAcl": "edge-web-acl|knowledge-0a1b2c3d",

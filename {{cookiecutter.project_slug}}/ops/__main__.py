@@ -9,7 +9,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import artifacts, bundle, deploy, destroy, verify
+from ops import artifacts, bundle, deploy, destroy, protection, verify
 from ops.aws import Aws
 from ops.console import Screen
 from ops.errors import FAILURE, INTERRUPTED, USAGE, OpsError, explain
@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "--no-rollback", action="store_true", help="leave what was made before a failure, to look at it"
     )
     up.add_argument("--no-verify", action="store_true", help="don't verify after the deployment")
+    up.add_argument(
+        "--protect", action="store_true", help="switch termination protection on, so that nothing deletes it"
+    )
     add("follow", "follow the operation that is going on at the stack", place, stack)
     add(
         "verify",
@@ -118,6 +121,10 @@ def _run(options: argparse.Namespace, screen: Screen) -> int:
         case "deploy":
             rollback = not options.no_rollback
             deploy.deploy(aws, screen, project, stage, name, bucket=options.bucket, rollback=rollback)
+            if options.protect:
+                protection.protect(aws, screen, name)
+            else:
+                protection.advise(aws, screen, stage, name)
             return 0 if options.no_verify else _verify(aws, screen, name, options.timeout)
         case "follow":
             deploy.follow_running(aws, screen, name)

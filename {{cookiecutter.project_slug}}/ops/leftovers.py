@@ -28,6 +28,7 @@ _GONE = frozenset(
         "InvalidAddress.NotFound",
         "InvalidVpcID.NotFound",
         "LoadBalancerNotFound",
+        "NamespaceNotFound",
         "NatGatewayNotFound",
         "NoSuchBucket",
         "NoSuchDistribution",
@@ -39,6 +40,7 @@ _GONE = frozenset(
         "ResourceNotFoundException",
         "ServiceNotFoundException",
         "TargetGroupNotFound",
+        "WAFNonexistentItemException",
     }
 )
 _CUSTOM_TARGET = "Custom::GatewayTarget"
@@ -47,9 +49,12 @@ _CUSTOM_TARGET = "Custom::GatewayTarget"
 _NO_RESIDUE = frozenset(
     {
         "AWS::CloudFormation::WaitConditionHandle",
+        "AWS::Logs::MetricFilter",
+        "AWS::SNS::TopicPolicy",
         "Custom::ClientSecret",
         "Custom::ContainerImage",
         "Custom::Emptied",
+        "Custom::ListenerRule",
         "Custom::ManagedPrefixList",
         "Custom::SigningKeys",
     }
@@ -227,6 +232,18 @@ def _log_group(aws: Aws, name: str, region: str = "") -> bool:
     return any(group.get("logGroupName") == name for group in groups)
 
 
+def _saved_query(aws: Aws, query_id: str) -> bool:
+    client = aws.client("logs")
+    more: dict[str, str] = {}
+    while True:
+        page = client.describe_query_definitions(**more)
+        if any(item["queryDefinitionId"] == query_id for item in page["queryDefinitions"]):
+            return True
+        if not page.get("nextToken"):
+            return False
+        more = {"nextToken": page["nextToken"]}
+
+
 def _edge_web_acl(aws: Aws, physical_id: str) -> bool:
     name = physical_id.partition("|")[2]
     client = aws.client("wafv2", EDGE_REGION)
@@ -307,6 +324,11 @@ def _nat_gateway(aws: Aws, name: str) -> bool:
     return any(item["State"] != "deleted" for item in found)
 
 
+def _web_acl(aws: Aws, physical_id: str) -> object:
+    name, identifier, scope = physical_id.split("|")
+    return aws.client("wafv2").get_web_acl(Name=name, Id=identifier, Scope=scope)
+
+
 def _described(service: str, operation: str, argument: str) -> Callable[[Aws, str], object]:
     """Return a lookup for a kind whose describe call takes one name and says "not found" once it's gone."""
 
@@ -352,13 +374,17 @@ LOOKUPS: dict[str, Callable[[Aws, str], object]] = {
     "AWS::ElasticLoadBalancingV2::TargetGroup": _listed(
         "elbv2", "describe_target_groups", "TargetGroupArns", "TargetGroups"
     ),
+    "AWS::Events::Rule": _described("events", "describe_rule", "Name"),
     "AWS::IAM::Role": _described("iam", "get_role", "RoleName"),
     "AWS::KMS::Key": _kms_key,
     "AWS::Lambda::Function": _described("lambda", "get_function_configuration", "FunctionName"),
     "AWS::Logs::LogGroup": _log_group,
+    "AWS::Logs::QueryDefinition": _saved_query,
     "AWS::S3::Bucket": _described("s3", "head_bucket", "Bucket"),
     "AWS::SecretsManager::Secret": _described("secretsmanager", "describe_secret", "SecretId"),
+    "AWS::ServiceDiscovery::HttpNamespace": _described("servicediscovery", "get_namespace", "Id"),
     "AWS::SNS::Topic": _described("sns", "get_topic_attributes", "TopicArn"),
+    "AWS::WAFv2::WebACL": _web_acl,
     "Custom::EdgeAccessLog": _edge_access_log,
     "Custom::EdgeCertificate": _edge_certificate,
     "Custom::EdgeWebAcl": _edge_web_acl,

@@ -7,7 +7,16 @@ from ...context import CloudContext
 
 def install(context: CloudContext) -> None:
     """Register every type."""
-    from . import application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager, waf
+    from . import application_auto_scaling, cloudwatch, ec2, iam, lambda_functions, logs, secretsmanager, waf
 
-    for module in (application_auto_scaling, cloudwatch, ec2, lambda_functions, secretsmanager, waf):
+    for module in (
+        application_auto_scaling,
+        cloudwatch,
+        ec2,
+        iam,
+        lambda_functions,
+        logs,
+        secretsmanager,
+        waf,
+    ):
         module.install(context)

@@ -1,14 +1,17 @@
-"""Elastic IPs, NAT gateways and single security group rules, through the EC2 API; VPC attributes."""
+"""Addresses, NAT gateways, flow logs and single security group rules, through the EC2 API; VPC attributes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
+from ministack.core.responses import get_region  # type: ignore[import-untyped]
 from ministack.services import ec2  # type: ignore[import-untyped]
 
 from ...context import CloudContext
 from .. import aws_clients, registry
+from ..patching import wrap
 from ..registry import Properties, Result
 
 
@@ -25,6 +28,15 @@ def install(_context: CloudContext) -> None:
         blocking=True,
         tags="Tags",
     )
+    registry.register(
+        "AWS::EC2::FlowLog",
+        create=_create_flow_log,
+        update=_tag_flow_log,
+        delete=_delete_flow_log,
+        blocking=True,
+        tags="Tags",
+    )
+    wrap(ec2, "_zone_name_for_az_id", _with_every_zone)
     for direction in ("Ingress", "Egress"):
         rules = _SecurityGroupRules(direction)
         registry.register(
@@ -105,6 +117,43 @@ def _delete_nat(nat_id: str, _props: Properties) -> None:
     except ClientError as error:
         if "NotFound" not in error.response["Error"]["Code"]:
             raise
+
+
+def _with_every_zone(original: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Find zones by id past the three that the emulator lists: us-east-1 has six."""
+
+    def zone_name(zone_id: str) -> str | None:
+        others = (f"{get_region()}{letter}" for letter in "def")
+        return original(zone_id) or next(
+            (name for name in others if ec2._az_id_for_zone_name(name) == zone_id), None
+        )
+
+    return zone_name
+
+
+def _create_flow_log(_logical_id: str, props: Properties, _stack_name: str) -> Result:
+    client = aws_clients.client("ec2")
+    if props["ResourceType"] == "VPC":
+        # The emulator's CreateFlowLogs takes any id; EC2 doesn't.
+        client.describe_vpcs(VpcIds=[props["ResourceId"]])
+    wanted = {key: value for key, value in props.items() if key not in ("ResourceId", "Tags")}
+    answer = client.create_flow_logs(
+        **wanted, ResourceIds=[props["ResourceId"]], TagSpecifications=_tags("vpc-flow-log", props)
+    )
+    (flow_log_id,) = answer["FlowLogIds"]
+    return flow_log_id, {"Id": flow_log_id}
+
+
+def _tag_flow_log(flow_log_id: str, old: Properties, new: Properties, stack_name: str) -> Result:
+    if {**old, "Tags": None} != {**new, "Tags": None}:
+        return _create_flow_log("", new, stack_name)
+    if new.get("Tags"):
+        aws_clients.client("ec2").create_tags(Resources=[flow_log_id], Tags=new["Tags"])
+    return flow_log_id, {"Id": flow_log_id}
+
+
+def _delete_flow_log(flow_log_id: str, _props: Properties) -> None:
+    aws_clients.client("ec2").delete_flow_logs(FlowLogIds=[flow_log_id])
 
 
 class _SecurityGroupRules:

@@ -14,14 +14,19 @@ from hypothesis import strategies as st
 
 from custom_resources.container_image import ContainerImage
 from custom_resources.emptied import Emptied
+from custom_resources.listener_rule import ListenerRule
 from custom_resources.managed_prefix_list import ManagedPrefixList
 from tests.custom_resources.emptied_fakes import Bucket, Repository
 from tests.custom_resources.fakes import ApiError
 from tests.custom_resources.faults.world import Clock, Fault, Faults, World
+from tests.custom_resources.load_balancer_fakes import LISTENER, OTHER_LISTENER, LoadBalancer
 
 BUCKETS = ("access-logs", "more-logs")
 REPOSITORIES = ("tools", "search")
 SIZES = (0, 3, 1001, 10_000)
+LISTENERS = (LISTENER, OTHER_LISTENER)
+# Two that may be the blue one, and two that may be the green one.
+GROUPS = tuple(LISTENER.replace(":listener/app/tools", f":targetgroup/{name}")[:-17] for name in "abcd")
 BUILD_SECONDS = 90.0
 HANG_SECONDS = 7200.0
 
@@ -154,6 +159,105 @@ class PrefixListWorld(World):
 
     def refuses(self, kind: str, properties: dict[str, Any]) -> bool:
         return kind != "Delete" and properties["PrefixListName"].endswith(".no")
+
+
+class RuleWorld(World):
+    """A load balancer with two listeners, and ECS, which moves the traffic between blue and green."""
+
+    resource = ListenerRule
+    seconds = 120.0
+    properties = st.fixed_dictionaries(
+        {
+            "ListenerArn": st.sampled_from(LISTENERS),
+            "Priority": st.sampled_from(["1", "2"]),
+            "BlueTargetGroupArn": st.sampled_from(GROUPS[:2]),
+            "GreenTargetGroupArn": st.sampled_from(GROUPS[2:]),
+        }
+    )
+
+    _life = MappingProxyType({"ListenerArn": LISTENERS[0], "GreenTargetGroupArn": GROUPS[2]})
+    life = (
+        {**_life, "Priority": "1", "BlueTargetGroupArn": GROUPS[0]},
+        {**_life, "Priority": "1", "BlueTargetGroupArn": GROUPS[1]},
+        {**_life, "Priority": "2", "BlueTargetGroupArn": GROUPS[1]},
+    )
+
+    def __init__(self, clock: Clock, faults: Faults) -> None:
+        super().__init__(clock, faults)
+        self._balancer = LoadBalancer()
+        # A place that is taken.
+        action = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+        self._balancer.create_rule(LISTENERS[1], 2, [], [action], [])
+        self._side = 0
+        """Where ECS has left the traffic: 0 is blue, 1 is green."""
+
+    def backend(self, service: str, region: str | None) -> LoadBalancer:
+        assert (service, region) == ("elbv2", None)
+        return self._balancer
+
+    def _rules(self, ours: bool) -> dict[tuple[str, str], dict[str, Any]]:
+        return {
+            (listener, rule["Priority"]): rule
+            for listener, rules in self._balancer.listeners.items()
+            for rule in rules
+            if bool(self._balancer.tags.get(rule["RuleArn"])) == ours
+        }
+
+    def ours(self) -> list[str]:
+        return [f"listener-rule|{listener}|{priority}" for listener, priority in self._rules(True)]
+
+    def others(self) -> Any:
+        return [repr(rule) for rule in self._rules(False).values()]
+
+    def harmed(self, before: Any, request: dict[str, Any]) -> list[str]:
+        """No request moves the traffic, whatever becomes of it: what ECS has chosen stays chosen."""
+        moved = [
+            f"{place} leads to {self._taken(rule)} and not to {self._side}"
+            for place, rule in self._rules(True).items()
+            if self._taken(rule) != self._side
+        ]
+        if not self._rules(True):
+            self._side = 0
+        return super().harmed(before, request) + moved
+
+    @staticmethod
+    def _taken(rule: dict[str, Any]) -> int:
+        """Which of a rule's two groups gets everything."""
+        ((_, taken),) = [
+            (group["TargetGroupArn"], int(group["TargetGroupArn"] in GROUPS[2:]))
+            for group in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+            if group["Weight"]
+        ]
+        return taken
+
+    def untruths(self, properties: dict[str, Any], attributes: dict[str, str]) -> list[str]:
+        rule = self._rules(True).get((properties["ListenerArn"], properties["Priority"]))
+        if rule is None or attributes != {"RuleArn": rule["RuleArn"]}:
+            return [f"{attributes} isn't {rule}"]
+        groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+        named = {group["TargetGroupArn"] for group in groups}
+        wanted = {properties["BlueTargetGroupArn"], properties["GreenTargetGroupArn"]}
+        return [] if named <= wanted else [f"{named} aren't {wanted}"]
+
+    def untruths_of_delete(self, physical_id: str) -> list[str]:
+        return [physical_id] if physical_id in self.ours() else []
+
+    def refuses(self, kind: str, properties: dict[str, Any]) -> bool:
+        taken = (properties["ListenerArn"], properties["Priority"]) in self._rules(False)
+        return kind != "Delete" and taken
+
+    def disturb(self, choice: int) -> None:
+        """ECS moves the traffic."""
+        if not self._rules(True):
+            return
+        self._side = choice % 2
+        for rule in self._rules(True).values():
+            groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+            sides = [int(group["TargetGroupArn"] in GROUPS[2:]) for group in groups]
+            if self._side not in sides:
+                continue
+            for group, side in zip(groups, sides, strict=True):
+                group["Weight"] = 100 if side == self._side else 0
 
 
 class ImageWorld(World):

@@ -243,7 +243,7 @@ class Clients(aws.Clients):
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def _client(self, service: str, region: str | None = None) -> Any:
+    def _client(self, service: str, region: str | None = None, **_options: Any) -> Any:
         client, backend = _client(service, region)
         backend.world = self._world
         return client

@@ -3,7 +3,7 @@
 from tests.custom_resources.faults.edge_worlds import AccessLogWorld, CertificateWorld, WebAclWorld
 from tests.custom_resources.faults.gateway_world import GatewayWorld
 from tests.custom_resources.faults.issuer_worlds import ClientSecretWorld, SigningKeysWorld, ToolCallWorld
-from tests.custom_resources.faults.small_worlds import EmptiedWorld, ImageWorld, PrefixListWorld
+from tests.custom_resources.faults.small_worlds import EmptiedWorld, ImageWorld, PrefixListWorld, RuleWorld
 from tests.custom_resources.faults.world import World
 
 # Each world with the sequences it gets in the everyday tests.
@@ -15,6 +15,7 @@ WORLDS: dict[type[World], int] = {
     ImageWorld: 60,
     EmptiedWorld: 20,
     PrefixListWorld: 30,
+    RuleWorld: 30,
     ToolCallWorld: 30,
     ClientSecretWorld: 30,
     SigningKeysWorld: 30,
