@@ -1,0 +1,146 @@
+"""A blue/green deployment of the real templates: a bad version is refused before anybody calls it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from custom_resources.aws import Clients
+from custom_resources.lifecycle import Runtime
+from custom_resources.mcp_probe import ProbeError, bearer, try_stateless
+from custom_resources.tokens import TokenSource, bearer_token
+from custom_resources.waiting import Deadline, SystemClock
+from local_cloud.launcher import LocalCloud
+from tests.end_to_end.conftest import Project
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("blue_green")]
+
+TOOL = "simpleadd"
+MODULE = "src/blue_green_server/tools/simpleadd.py"
+
+
+@pytest.fixture(scope="module")
+def project(scaffold: Callable[[str], Project]) -> Iterator[Project]:
+    """A project deployed with BLUE_GREEN; destroyed whatever happened."""
+    made = scaffold("Blue Green Server")
+    stage = "infrastructure/stages/dev.json"
+    made.replace(stage, '"Strategy": "ROLLING"', '"Strategy": "BLUE_GREEN", "BakeTimeInMinutes": "1"')
+    done = made.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield made
+    made.ops("destroy", "--stage", "dev", "--yes")
+
+
+@pytest.fixture
+def _inside_the_cloud(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process's own calls go to the local cloud."""
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def token_of(project: Project) -> str:
+    """Return a token such as the gateway shows to the server."""
+    secrets = project.cloud.client("secretsmanager").list_secrets()["SecretList"]
+    (arn,) = [
+        one["ARN"]
+        for one in secrets
+        if one.get("Description", "").startswith(f"Credentials of the gateway of {project.path.name}")
+    ]
+    clock = SystemClock()
+    runtime = Runtime(Clients(), Deadline(clock, clock.now() + 30))
+    source = TokenSource(project.outputs()["TokenDiscoveryUrl"], arn, (f"{project.path.name}/call",))
+    return bearer_token(runtime, source, 10)
+
+
+@dataclass
+class Caller:
+    """Calls the tool over and over, by CloudFront; keeps the answers and what went wrong."""
+
+    url: str
+    token: str
+    answers: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Caller:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                trial = try_stateless(self.url, 20, TOOL, {"a": 10, "b": 20}, bearer(self.token))
+                self.answers.append(trial.text)
+            except ProbeError as error:
+                self.failures.append(str(error))
+            time.sleep(0.02)
+
+
+def hook_log(project: Project) -> str:
+    """Return what the smoke test's hook has logged."""
+    logs = project.cloud.client("logs")
+    groups = [
+        group["logGroupName"]
+        for group in logs.describe_log_groups()["logGroups"]
+        if project.path.name in group["logGroupName"] and "HookLogGroup" in group["logGroupName"]
+    ]
+    assert groups, "the smoke test has no log group"
+    return "\n".join(
+        event["message"] for group in groups for event in logs.filter_log_events(logGroupName=group)["events"]
+    )
+
+
+@pytest.mark.usefixtures("_inside_the_cloud")
+def test_a_bad_version_is_refused_and_nobody_gets_an_answer_of_it(project: Project) -> None:
+    before = project.outputs()
+    project.replace(MODULE, "total = a + b", "total = a + b + 1")
+    with Caller(before["ServerUrl"], token_of(project)) as caller:
+        done = project.deploy()
+    project.replace(MODULE, "total = a + b + 1", "total = a + b")
+    assert done.returncode != 0
+    assert caller.failures == []
+    assert set(caller.answers) == {"30"}
+    assert len(caller.answers) >= 10
+    log = hook_log(project)
+    assert f"{TOOL} answered '31'; expected '30'" in log
+    assert "is refused, and the traffic stays where it is" in log
+    assert project.outputs() | {"ToolCallLatency": ""} == before | {"ToolCallLatency": ""}
+
+
+@pytest.mark.usefixtures("_inside_the_cloud")
+def test_a_good_version_takes_over_without_a_failed_call(project: Project) -> None:
+    before = project.outputs()
+    tried = hook_log(project).count("START RequestId")
+    project.replace(MODULE, "total = a + b", "total = b + a")
+    with Caller(before["ServerUrl"], token_of(project)) as caller:
+        done = project.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert caller.failures == []
+    assert set(caller.answers) == {"30"}
+    assert project.outputs()["ImageUri"] != before["ImageUri"]
+    assert hook_log(project).count("START RequestId") > tried
+
+
+@pytest.mark.usefixtures("_inside_the_cloud")
+def test_the_strategy_changes_in_place(project: Project) -> None:
+    """After a blue/green deployment the tasks are in the green group; ROLLING leaves them there."""
+    before = project.outputs()
+    stage = "infrastructure/stages/dev.json"
+    project.replace(stage, '"Strategy": "BLUE_GREEN"', '"Strategy": "ROLLING"')
+    with Caller(before["ServerUrl"], token_of(project)) as caller:
+        done = project.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert caller.failures == []
+    assert set(caller.answers) == {"30"}
+    after = project.outputs()
+    for kept in ("ServiceName", "ClusterName", "DistributionDomainName", "GatewayId", "ImageUri"):
+        assert after[kept] == before[kept]
