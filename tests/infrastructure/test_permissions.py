@@ -134,9 +134,13 @@ def recorded(module: str, directory: Path) -> tuple[dict[str, Any], ...]:
     names = [module, *(["tokens"] if module in TAKES_TOKENS else [])]
     tests = [ROOT / "tests" / "custom_resources" / f"test_{name}.py" for name in names]
     assert tests[0].is_file(), f"{module} has no unit tests of its own"
-    (world,) = [world for world in WORLDS if world.resource.__module__.endswith(f".{module}")]
     faults = ROOT / "tests" / "custom_resources" / "faults" / "test_faults.py"
-    lives = f"{faults}::test_any_one_fault_at_any_one_call[{world.__name__}]"
+    # The smoke test is no custom resource, so it has no world.
+    lives = [
+        f"{faults}::test_any_one_fault_at_any_one_call[{world.__name__}]"
+        for world in WORLDS
+        if world.resource.__module__.endswith(f".{module}")
+    ]
     path = directory / f"{module}.jsonl"
     done = subprocess.run(
         [
@@ -147,7 +151,7 @@ def recorded(module: str, directory: Path) -> tuple[dict[str, Any], ...]:
             "-p",
             "tests.custom_resources.recording",
             *map(str, tests),
-            lives,
+            *lives,
         ],
         cwd=ROOT,
         env={**os.environ, FILE: str(path), "FAULTS": FAULTS, "PYTEST_ADDOPTS": "-p no:cacheprovider"},

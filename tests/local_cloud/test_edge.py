@@ -22,7 +22,7 @@ from tests.local_cloud.data_plane_support import Edge, unique
 REGION = "eu-central-1"
 BUCKET = "edge-code"
 PREFIX = "server/0123456789abcdef/"
-BUNDLE = {"ArtifactBucket": BUCKET, "ArtifactPrefix": PREFIX}
+BUNDLE = {"ArtifactBucket": BUCKET, "ArtifactPrefix": PREFIX, "PermissionsBoundary": ""}
 WEB_ACL = {
     "ProjectName": "tools",
     "RateLimit": "1000",
@@ -384,16 +384,14 @@ def balancer(local_cloud: LocalCloud, client: Callable[..., Any], echo_port: int
 
 def distribution_parameters(balancer: dict[str, Any], **more: str) -> dict[str, str]:
     return {
-        **BUNDLE,
         "ProjectName": "tools",
         "LoadBalancerArn": balancer["LoadBalancerArn"],
         "LoadBalancerDnsName": balancer["DNSName"],
+        "LoadBalancerDomainName": "",
         "DomainName": "",
         "CertificateArn": "",
         "HostedZoneId": "",
         "WebAclArn": "",
-        "AccessLog": "false",
-        "LogRetentionDays": "30",
         **more,
     }
 
@@ -418,7 +416,7 @@ def test_a_distribution_with_everything(
         )
     )["CertificateArn"]
     own_name = {"DomainName": domain, "CertificateArn": certificate, "HostedZoneId": zone_id}
-    parameters = distribution_parameters(balancer, **own_name, WebAclArn=acl, AccessLog="true")
+    parameters = distribution_parameters(balancer, **own_name, WebAclArn=acl)
     stack = stacks.create(cloudformation, "edge-all", template("cloudfront"), parameters)
     assert stack["StackStatus"] == "CREATE_COMPLETE", stacks.failure_reasons(cloudformation, "edge-all")
     outputs = stacks.outputs(stack)
@@ -442,10 +440,16 @@ def test_a_distribution_with_everything(
     plain = edge.request("GET", f"http://{domain}/mcp")
     assert (plain.status_code, plain.headers["location"]) == (301, f"https://{domain}/mcp")
 
-    # Its access log.
+    # Its access log, which comes and goes beside it.
+    identity = {"ProjectName": "tools", "DistributionId": outputs["DistributionId"], "LogRetentionDays": "30"}
+    log = stacks.create(cloudformation, "edge-all-log", template("edge-log"), {**BUNDLE, **identity})
+    assert log["StackStatus"] == "CREATE_COMPLETE", stacks.failure_reasons(cloudformation, "edge-all-log")
     (source,) = client("logs").describe_delivery_sources()["deliverySources"]
     assert source["resourceArns"][0].endswith(f":distribution/{outputs['DistributionId']}")
-    assert log_groups(client, "/aws/vendedlogs/") == {outputs["AccessLogGroupName"]: 30}
+    assert log_groups(client, "/aws/vendedlogs/") == {stacks.outputs(log)["AccessLogGroupName"]: 30}
+    stacks.delete(cloudformation, "edge-all-log")
+    assert client("logs").describe_delivery_sources()["deliverySources"] == []
+    assert log_groups(client, "/aws/vendedlogs/") == {}
 
     # What it uses can't go before it.
     (listed,) = waf.list_web_acls(Scope="CLOUDFRONT")["WebACLs"]
@@ -453,14 +457,12 @@ def test_a_distribution_with_everything(
     assert refusal(waf.delete_web_acl, **one, LockToken=listed["LockToken"]) == "WAFAssociatedItemException"
     assert refusal(acm.delete_certificate, CertificateArn=certificate) == "ResourceInUseException"
 
-    # Switched off in place.
+    # The web ACL goes in place.
     changed = stacks.update(
         cloudformation, "edge-all", template("cloudfront"), distribution_parameters(balancer, **own_name)
     )
     assert changed["StackStatus"] == "UPDATE_COMPLETE"
     assert stacks.outputs(changed)["DistributionId"] == outputs["DistributionId"]
-    assert client("logs").describe_delivery_sources()["deliverySources"] == []
-    assert log_groups(client, "/aws/vendedlogs/") == {}
 
     for stack_name in ("edge-all-acl", "edge-all", "edge-all-cert"):
         assert stacks.delete(cloudformation, stack_name)["StackStatus"] == "DELETE_COMPLETE", stack_name

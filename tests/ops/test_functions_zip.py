@@ -58,8 +58,9 @@ for region, suffix in (("eu-west-1", "amazonaws.com"), ("cn-north-1", "amazonaws
     for name, method in inspect.getmembers(clients, inspect.ismethod):
         if name.startswith("_") or name == "sign":
             continue
-        required = [one for one in inspect.signature(method).parameters.values() if one.default is one.empty]
-        client = method(*[region] * len(required))
+        wanted = inspect.signature(method).parameters.values()
+        given = {"region": region, "seconds": 5.0}
+        client = method(**{one.name: given[one.name] for one in wanted if one.default is one.empty})
         made.add(client.meta.service_model.service_name)
         if client.meta.service_model.service_name != "route53":
             assert suffix in client.meta.endpoint_url, client.meta.endpoint_url

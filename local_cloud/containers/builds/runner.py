@@ -34,6 +34,7 @@ from ministack.core.responses import (  # type: ignore[import-untyped]
 from ministack.services import cloudwatch_logs, codebuild, ecs  # type: ignore[import-untyped]
 from ministack.services.cloudformation import provisioners  # type: ignore[import-untyped]
 
+from ..ecs import container_secrets
 from ..engine.processes import Processes, signal_group
 from .buildspec import Buildspec, BuildspecError, parse
 
@@ -419,12 +420,10 @@ def _value(variable: Mapping[str, Any]) -> str:
             f":{key}" if key else ""
         )
     try:
-        resolved: dict[str, str] = ecs._resolve_container_secrets(
-            {"secrets": [{"name": variable["name"], "valueFrom": value}]}
-        )
+        # The role of a build isn't asked here.
+        return container_secrets.fetch(value, None)
     except ecs._SecretResolutionError as error:
         raise BuildError(f"CLIENT_ERROR Message: {error}") from error
-    return resolved[variable["name"]]
 
 
 def _is_true(value: object) -> bool:

@@ -37,16 +37,17 @@ def resolve(definition: dict[str, Any]) -> dict[str, str]:
     role = _execution_role.get()
     if secrets and not roles.trusts(role, _PRINCIPAL):
         raise ecs._SecretResolutionError(f"ECS was unable to assume the role '{role}'")
-    return {secret["name"]: _value(role, secret["valueFrom"]) for secret in secrets}
+    return {secret["name"]: fetch(secret["valueFrom"], role) for secret in secrets}
 
 
-def _value(role: str, value_from: str) -> str:
+def fetch(value_from: str, role: str | None) -> str:
+    """Give what a ``valueFrom`` names, if the role may; None asks no role. Raises _SecretResolutionError."""
     if ":secretsmanager:" in value_from:
         return _from_secrets_manager(role, value_from)
     return _from_parameter_store(role, value_from)
 
 
-def _from_secrets_manager(role: str, value_from: str) -> str:
+def _from_secrets_manager(role: str | None, value_from: str) -> str:
     parts = value_from.split(":")
     arn = ":".join(parts[:7])
     key, stage, version = [*parts[7:10], "", "", ""][:3]
@@ -73,7 +74,7 @@ def _from_secrets_manager(role: str, value_from: str) -> str:
     return field if isinstance(field, str) else json.dumps(field)
 
 
-def _from_parameter_store(role: str, value_from: str) -> str:
+def _from_parameter_store(role: str | None, value_from: str) -> str:
     failed = f"unable to retrieve secrets from ssm: {_ONCE}"
     name = value_from.rpartition(":parameter")[2] if value_from.startswith("arn:") else value_from
     # An ARN has one slash between "parameter" and the name, whether the name begins with one or not.
@@ -86,8 +87,8 @@ def _from_parameter_store(role: str, value_from: str) -> str:
     return str(value)
 
 
-def _denied(role: str, action: str, resource: str) -> str:
-    if roles.allows(role, action, resource):
+def _denied(role: str | None, action: str, resource: str) -> str:
+    if role is None or roles.allows(role, action, resource):
         return ""
     return (
         f"AccessDeniedException: User: {role} is not authorized to perform: {action} on resource: {resource} "
