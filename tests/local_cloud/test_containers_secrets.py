@@ -103,7 +103,8 @@ def run(client: Client, image: str) -> Iterator[Callable[..., tuple[str, dict[st
             found: dict[str, Any] = ecs.describe_tasks(tasks=[task])["tasks"][0]
             return found if found["lastStatus"] == "STOPPED" else {}
 
-        ended = until(stopped, "the task has stopped")
+        # The first task of a clean checkout waits for its image's environment.
+        ended = until(stopped, "the task has stopped", seconds=150)
         if ended["stopCode"] == "TaskFailedToStart":
             return str(ended["stoppedReason"]), {}
         stream = f"server/server/{task.rpartition('/')[2]}"
