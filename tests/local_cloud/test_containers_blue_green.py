@@ -35,7 +35,7 @@ def bucket(client: Client) -> str:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacks, "_TIMEOUT", 60.0)
+    monkeypatch.setattr(stacks, "_TIMEOUT", 150.0)
 
 
 @pytest.fixture(scope="module")

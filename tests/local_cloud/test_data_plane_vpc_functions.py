@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -143,12 +143,14 @@ def _template(vpc: str, subnets: list[str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def outputs(client: Client, edge: Edge) -> dict[str, str]:
+def outputs(client: Client, edge: Edge) -> Iterator[dict[str, str]]:
     network = edge.network()
     name = unique("functions")
     stack = stacks.create(client("cloudformation"), name, _template(network.vpc_id, network.subnet_ids))
     assert stack["StackStatus"] == "CREATE_COMPLETE", stacks.failure_reasons(client("cloudformation"), name)
-    return stacks.outputs(stack)
+    yield stacks.outputs(stack)
+    # Other tests count the certificates that are there.
+    stacks.delete(client("cloudformation"), name)
 
 
 @pytest.fixture(scope="module")
