@@ -14,7 +14,9 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requestt
 from __future__ import annotations
 
 import itertools
+import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -23,7 +25,7 @@ from hypothesis import currently_in_test_context, note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from custom_resources import response
+from custom_resources import response, waiting
 from custom_resources.lifecycle import lambda_handler_for
 from tests.custom_resources.conftest import event
 from tests.custom_resources.fakes import Context
@@ -77,6 +79,8 @@ class ResourceMachine(RuleBasedStateMachine):
         self._patched = ExitStack()
         self._patched.enter_context(self.world.patches())
         self._patched.enter_context(patch.object(response, "deliver", self._deliver))
+        # A life that is lived again makes the same calls up to the one that goes otherwise.
+        self._patched.enter_context(patch.object(waiting, "random", random.Random(0)))  # noqa: S311 - no secret
 
     def _deliver(self, url: str, body: dict[str, Any], deadline: Any) -> bool:
         self.responses.append(body)
@@ -310,25 +314,29 @@ class ResourceMachine(RuleBasedStateMachine):
         The stages are "Create", "Update", "Replace" and "Delete". While the stage is at the call `again_at`,
         its event is delivered a second time.
         """
-        created, updated, replaced = self.world.life
         again = {} if again_at is None else {again_at: self._deliver_meanwhile}
+        # An assertion that fails must not leave its patches to other tests.
+        with self._patched:
+            calls = self._live(stage, plan, again)
+            if again_at is not None:
+                assert not self.faults.meanwhile, f"{stage} made no call {again_at}"
+                assert self.phase in {"created", "absent"}, f"failed for nothing: {self.responses}"
+            self.teardown()
+        return calls
+
+    def _live(self, stage: str, plan: Plan, again: dict[int, Callable[[], None]]) -> int:
+        created, updated, replaced = self.world.life
         if stage == "Create":
             self.faults.meanwhile = again
         self._create(created, plan if stage == "Create" else {})
-        calls = self.faults.calls
-        if stage != "Create":
-            self.faults.meanwhile = again
-        if stage in {"Update", "Replace"}:
-            self._update(updated if stage == "Update" else replaced, plan)
-            calls = self.faults.calls
-        elif stage == "Delete":
+        if stage == "Create":
+            return self.faults.calls
+        self.faults.meanwhile = again
+        if stage == "Delete":
             self.delete(plan)
-            calls = self.faults.calls
-        if again_at is not None:
-            assert not self.faults.meanwhile
-            assert self.phase in {"created", "absent"}, f"failed for nothing: {self.responses}"
-        self.teardown()
-        return calls
+        else:
+            self._update(updated if stage == "Update" else replaced, plan)
+        return self.faults.calls
 
     def at_rest(self) -> None:
         """Check what holds whenever the stack is at rest: one thing of ours at most."""
