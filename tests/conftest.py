@@ -16,6 +16,13 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return request.config.stash.setdefault(FIGURES, []).append
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """See that tests of one group stay on one worker: a release of pytest-xdist that can't doesn't say so."""
+    grouped = getattr(item.config.option, "loadgroup", False) and item.get_closest_marker("xdist_group")
+    if grouped and "@" not in item.nodeid:
+        pytest.fail("pytest-xdist put this test into no group; it and pytest must be releases that agree")
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Hand a worker's figures to the process that prints (pytest-xdist)."""
     handed = getattr(session.config, "workeroutput", None)

@@ -20,6 +20,7 @@ def install() -> None:
     wrap(stacks, "_provision_resource", _validating_create)
     wrap(stacks, "_update_resource", _validating_update)
     wrap(stacks, "_runs_on_worker_thread", _with_registered_threads)
+    wrap(stacks, "_sends_back_failed_update", _with_registered_updates)
     wrap(stacks, "_add_event", _with_physical_ids)
     wrap(stacks, "_roll_back_operation", _including_failed_resources)
     handlers._roll_back_operation = stacks._roll_back_operation
@@ -134,6 +135,16 @@ def _with_registered_threads(original: Callable[[str], bool]) -> Callable[[str],
         return registry.is_blocking(type_name) or original(type_name)
 
     return runs_on_worker_thread
+
+
+def _with_registered_updates(original: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Send a failed update back where it may have changed something first: where it waits for its outcome."""
+
+    def sends_back_failed_update(type_name: str) -> bool:
+        waits = registry.is_blocking(type_name) and "update" in registry.handler_of(type_name)
+        return waits or original(type_name)
+
+    return sends_back_failed_update
 
 
 def _with_physical_ids(original: Callable[..., None]) -> Callable[..., None]:

@@ -216,6 +216,8 @@ def test_an_alarm_while_baking_rolls_back(
     assert service.get() == good
     alarms = service.deployments()[0]["alarms"]
     assert (alarms["status"], alarms["triggeredAlarmNames"]) == ("TRIGGERED", ["too-many-errors"])
+    configuration = service.describe()["deploymentConfiguration"]
+    assert configuration["bakeTimeInMinutes"] == 1, "the stack's rollback brings the configuration back"
 
 
 def test_a_hook_that_takes_too_long_rolls_back(
