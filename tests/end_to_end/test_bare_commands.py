@@ -13,7 +13,8 @@ import pytest
 
 from tests.end_to_end.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("bare_commands")
+# Most of it is the reader's own set-up, as slow as the machine is.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("bare_commands")]
 
 
 def fenced_block_with(text: str, needle: str) -> str:
@@ -34,14 +35,14 @@ def test_the_readme_deploys_with_the_aws_command_alone(scaffold: Callable[[str],
     )
     assert "aws s3 sync" in block
     # Packages come from outside the cloud, whose proxy leads to no package index.
-    subprocess.run(["make", "setup"], cwd=project.path, check=True, capture_output=True, timeout=280)
+    subprocess.run(["make", "setup"], cwd=project.path, check=True, capture_output=True, timeout=400)
     environment = {**os.environ, **project.cloud.environment()}
     # The reader's PATH holds `aws` and the project's Python; here both are this environment's.
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     try:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
-            cwd=project.path, env=environment, capture_output=True, text=True, timeout=280,
+            cwd=project.path, env=environment, capture_output=True, text=True, timeout=400,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         verified = project.ops("verify", "--stage", "dev")

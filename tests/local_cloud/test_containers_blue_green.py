@@ -218,6 +218,7 @@ def test_an_alarm_while_baking_rolls_back(
     assert (alarms["status"], alarms["triggeredAlarmNames"]) == ("TRIGGERED", ["too-many-errors"])
     configuration = service.describe()["deploymentConfiguration"]
     assert configuration["bakeTimeInMinutes"] == 1, "the stack's rollback brings the configuration back"
+    cloudwatch.delete_alarms(AlarmNames=["too-many-errors", "alarmed-before"])
 
 
 def test_a_hook_that_takes_too_long_rolls_back(

@@ -39,6 +39,8 @@ Verdict = tuple[Literal["healthy", "pending", "unhealthy"], str]
 _TICK = 0.2
 _MARGIN = 0.5
 """Seconds that a check and its report take on a busy machine."""
+_TASK = "com.amazonaws.ecs.task-arn"
+"""Label of a container with its task."""
 _THROTTLE_AFTER = 3
 _LONGEST_PAUSE = 10.0
 _TRIGGERS = ("networkConfiguration", "loadBalancers", "platformVersion", "serviceConnectConfiguration")
@@ -291,9 +293,10 @@ class Scheduler:
 
     def _remove_ended(self) -> None:
         """Give back what tasks that ended by themselves held: ministack leaves that to docker."""
-        live = ecs._live_container_ids()
+        # Told by the label: a short program may be over before ministack has noted its container on the task.
+        live = {task["taskArn"] for _, task in ecs._tasks.all_items() if task["lastStatus"] != "STOPPED"}
         for container in self.engine.containers.list(all=True):
-            if container.status == "exited" and container.id not in live:
+            if container.status == "exited" and container.labels.get(_TASK) not in live:
                 container.remove()
 
 
