@@ -1,9 +1,9 @@
 """Asks an MCP server for its tools the way an AgentCore gateway does when it indexes a target.
 
 The handshake is the one of MCP 2025-11-25 (`initialize`, `notifications/initialized`, `tools/list` page by
-page), which gateways use also where they speak newer revisions to clients. `try_stateless` speaks 2026-07-28,
-which has no handshake: every request names its version and its method in headers and in `_meta`. Only the
-standard library is used: urllib takes HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE from the environment.
+page), which gateways use also where they speak newer revisions to clients. In 2026-07-28 there is none:
+every request names its version and its method in headers and in `_meta`. Only the standard library is used:
+urllib takes HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE from the environment.
 """
 
 import http.client
@@ -109,54 +109,34 @@ def list_tools(
     timeout: float,
     sign: Sign | None = None,
     *,
+    version: str = PROTOCOL_VERSION,
     certificate_name: str = "",
     referring: dict[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Return the names of the server's tools, sorted; each HTTP exchange may take `timeout` seconds.
 
-    `sign` adds the caller's authorization to each request; the certificate must be for `certificate_name`,
-    where that isn't the name in `endpoint`. `referring` takes the tools whose schemas point elsewhere, each
-    with the words that do: `{"add": "$defs, $ref"}`. Raises ProbeError, which says what failed and what to
-    check.
+    `sign` adds the caller's authorization to each request; `version` is the revision of MCP that is spoken,
+    PROTOCOL_VERSION or STATELESS_VERSION; the certificate must be for `certificate_name`, where that isn't
+    the name in `endpoint`. `referring` takes the tools whose schemas point elsewhere, each with the words
+    that do: `{"add": "$defs, $ref"}`. Raises ProbeError, which says what failed and what to check.
     """
-    with _begun(_Session(endpoint, timeout, sign, certificate_name)) as session:
+    with _begun(_Session(endpoint, timeout, sign, certificate_name, version=version)) as session:
         return tuple(sorted(_tool_names(session, {} if referring is None else referring)))
 
 
-def list_tools_stateless(
-    endpoint: str, timeout: float, sign: Sign | None = None, *, certificate_name: str = ""
-) -> tuple[str, ...]:
-    """Return the names of the tools as `list_tools` does, but in MCP 2026-07-28."""
-    session = _Session(endpoint, timeout, sign, certificate_name, version=STATELESS_VERSION)
-    return tuple(sorted(_tool_names(session, {})))
-
-
-def try_handshake(
+def try_tool(
     endpoint: str,
     timeout: float,
     tool: str,
     arguments: dict[str, Any],
     sign: Sign | None = None,
     *,
+    version: str = PROTOCOL_VERSION,
     certificate_name: str = "",
 ) -> Trial:
-    """List the tools and call one in MCP 2025-11-25; the rest as for `list_tools`."""
-    with _begun(_Session(endpoint, timeout, sign, certificate_name)) as session:
+    """List the tools and call one; the rest as for `list_tools`."""
+    with _begun(_Session(endpoint, timeout, sign, certificate_name, version=version)) as session:
         return _trial(session, tool, arguments)
-
-
-def try_stateless(
-    endpoint: str,
-    timeout: float,
-    tool: str,
-    arguments: dict[str, Any],
-    sign: Sign | None = None,
-    *,
-    certificate_name: str = "",
-) -> Trial:
-    """List the tools and call one in MCP 2026-07-28; the rest as for `list_tools`."""
-    session = _Session(endpoint, timeout, sign, certificate_name, version=STATELESS_VERSION)
-    return _trial(session, tool, arguments)
 
 
 def _trial(session: _Session, tool: str, arguments: dict[str, Any]) -> Trial:
@@ -175,7 +155,10 @@ def _trial(session: _Session, tool: str, arguments: dict[str, Any]) -> Trial:
 
 @contextmanager
 def _begun(session: _Session) -> Iterator[_Session]:
-    """Do the handshake, and close the session of a stateful server afterwards."""
+    """Do the handshake, where the version has one, and close the session of a stateful server afterwards."""
+    if session.version == STATELESS_VERSION:
+        yield session
+        return
     hello = _request(
         session,
         1,

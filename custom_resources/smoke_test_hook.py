@@ -15,6 +15,7 @@ from typing import Any
 
 from custom_resources.aws import Clients, error_message
 from custom_resources.errors import ResourceError
+from custom_resources.expected_call import shape_error
 from custom_resources.issuers import IssuerError
 from custom_resources.lifecycle import Context, Event, Runtime
 from custom_resources.tokens import TokenSource, bearer_token
@@ -124,11 +125,11 @@ def _call(text: str) -> Mapping[str, Any] | None:
         return None
     try:
         call = json.loads(text)
-        kinds = {name: type(value) for name, value in call.items()}
-    except (ValueError, AttributeError) as error:
-        raise SettingsError(f"CALL isn't a JSON object: {error}") from None
-    if kinds != {"tool": str, "arguments": dict, "answer": str}:
-        raise SettingsError(f"CALL has {', '.join(kinds) or 'nothing'}; expected tool, arguments and answer")
+        error = shape_error(call)
+    except (ValueError, AttributeError) as broken:
+        raise SettingsError(f"CALL isn't a JSON object: {broken}") from None
+    if error:
+        raise SettingsError(f"CALL {error}; expected tool, arguments and answer")
     return dict(call)
 
 

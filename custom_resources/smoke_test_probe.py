@@ -13,19 +13,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 from custom_resources.errors import ResourceError
+from custom_resources.expected_call import wrong_answer
 from custom_resources.lifecycle import Context, Event
 from custom_resources.mcp_probe import (
     MOST_BYTES,
+    PROTOCOL_VERSION,
+    STATELESS_VERSION,
     USER_AGENT,
     ProbeError,
     Trial,
     bearer,
     connection_error,
     list_tools,
-    list_tools_stateless,
     trusting,
-    try_handshake,
-    try_stateless,
+    try_tool,
 )
 
 logger = logging.getLogger(__name__)
@@ -79,24 +80,25 @@ def examine(
     _healthy(f"{url}/health", certificate_name, timeout)
     _stranger_is_turned_away(endpoint, certificate_name, timeout)
     sign = bearer(token)
-    if call is None:
-        older, newer = (
-            _as_caller(partial(listed, endpoint, timeout, sign, certificate_name=certificate_name))
-            for listed in (list_tools, list_tools_stateless)
-        )
-    else:
-        tool, arguments = call["tool"], call["arguments"]
-        trials: list[Trial] = []
-        for attempt in (try_handshake, try_stateless):
-            asked = partial(attempt, endpoint, timeout, tool, arguments, sign)
-            trials.append(_as_caller(partial(asked, certificate_name=certificate_name)))
-            _check(trials[-1], tool, call["answer"])
-        older, newer = (trial.tools for trial in trials)
+    served = []
+    for version in (PROTOCOL_VERSION, STATELESS_VERSION):
+        if call is None:
+            listed = partial(list_tools, endpoint, timeout, sign, version=version)
+            served.append(_as_caller(partial(listed, certificate_name=certificate_name)))
+            continue
+        tool = call["tool"]
+        asked = partial(try_tool, endpoint, timeout, tool, call["arguments"], sign, version=version)
+        trial = _as_caller(partial(asked, certificate_name=certificate_name))
+        _check(trial, tool, call["answer"])
+        served.append(trial.tools)
+    older, newer = served
     if not older:
         raise RefusedError("The new version lists no tools")
     if older != newer:
-        listed = f"{', '.join(older)} by MCP 2025-11-25, but {', '.join(newer) or 'nothing'} by 2026-07-28"
-        raise RefusedError(f"The new version lists {listed}")
+        raise RefusedError(
+            f"The new version lists {', '.join(older)} by MCP {PROTOCOL_VERSION}, but "
+            f"{', '.join(newer) or 'nothing'} by {STATELESS_VERSION}"
+        )
     logger.info("The new version serves %s", ", ".join(older))
 
 
@@ -124,7 +126,7 @@ def _healthy(url: str, certificate_name: str, timeout: float) -> None:
 def _stranger_is_turned_away(endpoint: str, certificate_name: str, timeout: float) -> None:
     """Raise unless a request without a token is answered 401 with a challenge (RFC 6750, section 3)."""
     try:
-        list_tools_stateless(endpoint, timeout, certificate_name=certificate_name)
+        list_tools(endpoint, timeout, version=STATELESS_VERSION, certificate_name=certificate_name)
     except ProbeError as error:
         if error.status != UNAUTHORIZED:
             raise
@@ -148,6 +150,6 @@ def _as_caller(ask: Callable[[], T]) -> T:
 def _check(trial: Trial, tool: str, expected: str) -> None:
     if tool not in trial.tools:
         raise RefusedError(f"The new version has no tool {tool}; it lists {', '.join(trial.tools) or 'none'}")
-    if trial.failed or trial.text.strip() != expected:
-        verb = "failed with" if trial.failed else "answered"
-        raise RefusedError(f"{tool} {verb} {trial.text[:200]!r}; expected {expected!r}")
+    wrong = wrong_answer(trial, tool, expected)
+    if wrong:
+        raise RefusedError(wrong)

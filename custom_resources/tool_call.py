@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from custom_resources.errors import DeadlineReached, PropertyError, ResourceError
+from custom_resources.expected_call import shape_error, wrong_answer
 from custom_resources.issuers import IssuerError
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
-from custom_resources.mcp_probe import ProbeError, Sign, Trial, bearer, try_handshake
+from custom_resources.mcp_probe import ProbeError, Sign, Trial, bearer, try_tool
 from custom_resources.properties import Raw, Update, json_object, required_text, text, text_list
 from custom_resources.tokens import TokenSource, bearer_token
 from custom_resources.waiting import Deadline, poll
@@ -102,13 +103,9 @@ class ToolCallProperties:
             raise PropertyError(
                 f"Property {missing}: is missing; a token takes DiscoveryUrl and ClientSecretArn"
             )
-        if not (
-            isinstance(self.call.get("tool"), str)
-            and isinstance(self.call.get("arguments"), dict)
-            and isinstance(self.call.get("answer"), str)
-            and len(self.call) == 3
-        ):
-            raise PropertyError(f"Property Call: has {', '.join(self.call) or 'nothing'}; expected {_CALL}")
+        error = shape_error(self.call)
+        if error:
+            raise PropertyError(f"Property Call: {error}; expected {_CALL}")
 
     @property
     def token_source(self) -> TokenSource | None:
@@ -189,7 +186,7 @@ class ToolCall(Resource[ToolCallProperties]):
             try:
                 if source is not None and not signs:
                     signs.append(bearer(bearer_token(self.runtime, source, seconds)))
-                trial = try_handshake(properties.endpoint, seconds, properties.tool, arguments, signs[0])
+                trial = try_tool(properties.endpoint, seconds, properties.tool, arguments, signs[0])
                 _check(trial, properties)
             except ProbeError as error:
                 reason: ResourceError = _explained(error)
@@ -227,14 +224,15 @@ class ToolCall(Resource[ToolCallProperties]):
 
 
 def _check(trial: Trial, properties: ToolCallProperties) -> None:
-    tool, expected = properties.tool, properties.call["answer"]
-    if trial.failed or trial.text.strip() != expected:
-        if tool not in trial.tools:
-            # Not final: after a synchronisation the gateway takes a moment to call by new names.
-            listed = ", ".join(trial.tools) or "none"
-            raise ProbeError("tool", f"the gateway has no tool {tool}; it lists {listed}")
-        verb = "failed with" if trial.failed else "answered"
-        raise WrongAnswerError(f"{tool} {verb} {trial.text[:200]!r}; expected {expected!r}")
+    tool = properties.tool
+    wrong = wrong_answer(trial, tool, properties.call["answer"])
+    if not wrong:
+        return
+    if tool not in trial.tools:
+        # Not final: after a synchronisation the gateway takes a moment to call by new names.
+        listed = ", ".join(trial.tools) or "none"
+        raise ProbeError("tool", f"the gateway has no tool {tool}; it lists {listed}")
+    raise WrongAnswerError(wrong)
 
 
 def _explained(error: ProbeError) -> ResourceError:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import stacks
 from .container_service import template
 from .data_plane_support import Edge
 
@@ -93,12 +94,12 @@ def blue_green_template(
         "Properties": {"Name": {"Fn::Sub": "${AWS::StackName}"}},
     }
     resources["Cluster"]["Properties"] = {"CapacityProviders": ["FARGATE", "FARGATE_SPOT"]}
-    resources["HookRole"] = _role(
+    resources["HookRole"] = stacks.role(
         "ecs.amazonaws.com",
         {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": {"Fn::GetAtt": ["Hook", "Arn"]}},
     )
-    resources["FunctionRole"] = _role("lambda.amazonaws.com")
-    resources["BalancerRole"] = _role("ecs.amazonaws.com")
+    resources["FunctionRole"] = stacks.role("lambda.amazonaws.com")
+    resources["BalancerRole"] = stacks.role("ecs.amazonaws.com")
     resources["Hook"] = {
         "Type": "AWS::Lambda::Function",
         "Properties": {
@@ -149,19 +150,6 @@ def blue_green_template(
         body["Outputs"][name] = {"Value": {"Ref": name}}
     body["Outputs"]["Host"] = {"Value": {"Fn::GetAtt": ["Balancer", "DNSName"]}}
     return body
-
-
-def _role(principal: str, *statements: dict[str, Any]) -> dict[str, Any]:
-    trust = {"Effect": "Allow", "Principal": {"Service": principal}, "Action": "sts:AssumeRole"}
-    document = {"Version": "2012-10-17", "Statement": list(statements)}
-    policies = {"Policies": [{"PolicyName": "all", "PolicyDocument": document}]} if statements else {}
-    return {
-        "Type": "AWS::IAM::Role",
-        "Properties": {
-            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
-            **policies,
-        },
-    }
 
 
 @dataclass

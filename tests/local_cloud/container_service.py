@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from . import stacks
+
 Client = Callable[..., Any]
 Found = TypeVar("Found")
 
@@ -234,21 +236,7 @@ def template(
             },
         },
         "Cluster": {"Type": "AWS::ECS::Cluster"},
-        "Role": {
-            "Type": "AWS::IAM::Role",
-            "Properties": {
-                "AssumeRolePolicyDocument": {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                        }
-                    ],
-                }
-            },
-        },
+        "Role": stacks.role("ecs-tasks.amazonaws.com"),
         "TaskDefinition": {
             "Type": "AWS::ECS::TaskDefinition",
             "Properties": {

@@ -27,6 +27,20 @@ def arguments(
     }
 
 
+def role(principal: str, *statements: dict[str, Any]) -> dict[str, Any]:
+    """Return a role for a service, with a policy of these statements where there are any."""
+    trust = {"Effect": "Allow", "Principal": {"Service": principal}, "Action": "sts:AssumeRole"}
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    policies = {"Policies": [{"PolicyName": "all", "PolicyDocument": document}]} if statements else {}
+    return {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+            **policies,
+        },
+    }
+
+
 def settled(cloudformation: Any, name: str) -> dict[str, Any]:
     deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:

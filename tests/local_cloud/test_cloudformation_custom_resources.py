@@ -50,21 +50,7 @@ def silent(event, context):
     return None
 """
 
-ROLE = {
-    "Type": "AWS::IAM::Role",
-    "Properties": {
-        "AssumeRolePolicyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "lambda.amazonaws.com"},
-                    "Action": "sts:AssumeRole",
-                }
-            ],
-        }
-    },
-}
+ROLE = stacks.role("lambda.amazonaws.com")
 
 
 def template(handler: str = "handler", **properties: str) -> dict[str, Any]:

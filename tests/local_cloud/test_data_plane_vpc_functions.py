@@ -101,21 +101,7 @@ def _template(vpc: str, subnets: list[str]) -> dict[str, Any]:
         "Test": _listener(9001, "HTTP"),
         "Production": _listener(80, "HTTP"),
         "Encrypted": _listener(8443, "HTTPS", Certificates=[{"CertificateArn": {"Ref": "Certificate"}}]),
-        "Role": {
-            "Type": "AWS::IAM::Role",
-            "Properties": {
-                "AssumeRolePolicyDocument": {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "lambda.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                        }
-                    ],
-                }
-            },
-        },
+        "Role": stacks.role("lambda.amazonaws.com"),
     }
     for name, groups in {
         "Smoke": "SmokeGroup",

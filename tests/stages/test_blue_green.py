@@ -11,7 +11,7 @@ import pytest
 
 from custom_resources.aws import Clients
 from custom_resources.lifecycle import Runtime
-from custom_resources.mcp_probe import ProbeError, bearer, try_stateless
+from custom_resources.mcp_probe import STATELESS_VERSION, ProbeError, bearer, try_tool
 from custom_resources.tokens import TokenSource, bearer_token
 from custom_resources.waiting import Deadline, SystemClock
 from local_cloud.launcher import LocalCloud
@@ -20,6 +20,7 @@ from tests.end_to_end.conftest import Project
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("blue_green")]
 
 TOOL = "simpleadd"
+ARGUMENTS = {"a": 10, "b": 20}
 MODULE = "src/blue_green_server/tools/simpleadd.py"
 
 
@@ -78,7 +79,7 @@ class Caller:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                trial = try_stateless(self.url, 20, TOOL, {"a": 10, "b": 20}, bearer(self.token))
+                trial = try_tool(self.url, 20, TOOL, ARGUMENTS, bearer(self.token), version=STATELESS_VERSION)
                 self.answers.append(trial.text)
             except ProbeError as error:
                 self.failures.append(str(error))

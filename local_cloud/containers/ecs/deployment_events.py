@@ -35,4 +35,5 @@ def send(service_arn: str, deployment_id: str, name: Name, reason: str) -> None:
     try:
         eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
     except Exception:
+        # A deployment goes on whether anybody can be told of it or not, as on AWS.
         logger.exception("the event %s of %s could not be delivered", name, service_arn)

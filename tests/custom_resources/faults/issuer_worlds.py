@@ -129,7 +129,7 @@ class ToolCallWorld(IssuerWorld):
     def patches(self) -> AbstractContextManager[Any]:
         both = ExitStack()
         both.enter_context(patch.object(tokens, "exchange", self.exchange))
-        both.enter_context(patch.object(tool_call, "try_handshake", self._call))
+        both.enter_context(patch.object(tool_call, "try_tool", self._call))
         return both
 
     def _call(self, endpoint: str, timeout: float, tool: str, arguments: Any, sign: Sign) -> Trial:

@@ -10,7 +10,19 @@ from tests.infrastructure.cloudformation import (
     resources,
     walk,
 )
-from tests.infrastructure.promises.registry import SECTIONS, differences, promise
+from tests.infrastructure.promises.registry import differences, promise
+
+SECTIONS = [
+    "AWSTemplateFormatVersion",
+    "Description",
+    "Metadata",
+    "Parameters",
+    "Rules",
+    "Mappings",
+    "Conditions",
+    "Resources",
+    "Outputs",
+]
 
 
 @promise

@@ -13,18 +13,6 @@ from tests.infrastructure.server_source import constant, default
 SERVER_PORT = default("PORT")
 TEST_PORT = 9001
 HEALTH_PATH = constant("health", "HEALTH_PATH")
-SECTIONS = [
-    "AWSTemplateFormatVersion",
-    "Description",
-    "Metadata",
-    "Parameters",
-    "Rules",
-    "Mappings",
-    "Conditions",
-    "Resources",
-    "Outputs",
-]
-
 
 Promise = Callable[[Templates], list[str]]
 
