@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from custom_resources.aws import error_code, error_message, is_throttled
 from custom_resources.errors import ResourceError
 from custom_resources.ownership import OWNER_TAG, Owner, tag_list, tag_mapping
+from custom_resources.tags import Tagging
 from custom_resources.waiting import Deadline, poll, retry
 
 if TYPE_CHECKING:
@@ -162,6 +163,18 @@ class Certificates:
         """Add tags, or replace those of the same keys."""
         self._call(
             lambda: self._acm.add_tags_to_certificate(CertificateArn=arn, Tags=tag_list(tags)),
+        )
+
+    def settle_tags(self, arn: str, tagging: Tagging) -> None:
+        """Change the certificate's tags."""
+        tagging.settle(
+            self.tags(arn),
+            lambda tags: self.tag(arn, tags),
+            lambda keys: self._call(
+                lambda: self._acm.remove_tags_from_certificate(
+                    CertificateArn=arn, Tags=[{"Key": key} for key in keys]
+                )
+            ),
         )
 
     def siblings(self, arn: str, names: Iterable[str]) -> list[Sibling]:

@@ -18,6 +18,7 @@ from custom_resources.log_deliveries import LogDeliveries
 from custom_resources.log_groups import RETENTION_DAYS, LogGroups
 from custom_resources.ownership import Owner
 from custom_resources.properties import Raw, Update, choice, required_text, text
+from custom_resources.tags import Tag, Tagging, tags_property
 from custom_resources.waiting import Deadline
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class EdgeAccessLogProperties:
         r"[A-Z0-9]{1,32}", "the id of a distribution", description="Id of the distribution to log."
     )
     log_retention_days: str = choice(*RETENTION_DAYS, description="Days to keep the log.")
+    tags: tuple[Tag, ...] = tags_property()
 
     @property
     def log_group_name(self) -> str:
@@ -84,7 +86,7 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
 
     def create(self, request: Request, properties: EdgeAccessLogProperties) -> Attributes:
         """Set the log up, or take over what an earlier delivery of this request left."""
-        return self._converge(request, properties)
+        return self._converge(request, properties, None)
 
     def update(
         self,
@@ -96,7 +98,7 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
         if previous is not None and previous.name != properties.name:
             # A distribution has one source: the one that this replaces goes first, its log group later.
             self._end_delivery(request, previous.name)
-        return self._converge(request, properties)
+        return self._converge(request, properties, previous)
 
     def delete(self, request: Request, properties: EdgeAccessLogProperties | None) -> None:
         """Delete delivery and log group if they carry this resource's mark."""
@@ -110,11 +112,15 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
             return
         self._remove(request, place, name)
 
-    def _converge(self, request: Request, properties: EdgeAccessLogProperties) -> Attributes:
+    def _converge(
+        self, request: Request, properties: EdgeAccessLogProperties, previous: EdgeAccessLogProperties | None
+    ) -> Attributes:
         deadline = self.runtime.deadline
         work = deadline.earlier_by(min(CLEAN_UP_SECONDS, deadline.remaining() * CLEAN_UP_SHARE))
         place = Place.of_stack(request.stack_id)
         groups, deliveries = self._tools(request, place, work)
+        marks = _owner(request).tags()
+        tagging = Tagging.of(marks, properties.tags, previous.tags if previous else ())
         distribution = (
             f"arn:{place.partition}:cloudfront::{place.account}:distribution/{properties.distribution_id}"
         )
@@ -124,9 +130,10 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
                 self.runtime.doing(f"ending the log of {logged}")
                 deliveries.remove(properties.name)
             self.runtime.doing(f"preparing log group {properties.log_group_name}")
-            log_group_arn = groups.ensure(properties.log_group_name, int(properties.log_retention_days))
+            days = int(properties.log_retention_days)
+            log_group_arn = groups.ensure(properties.log_group_name, days, tagging)
             self.runtime.doing(f"setting up the log of distribution {properties.distribution_id}")
-            deliveries.ensure(properties.name, distribution, LOG_TYPE, log_group_arn, FIELDS)
+            deliveries.ensure(properties.name, distribution, LOG_TYPE, log_group_arn, FIELDS, tagging)
         except Exception as error:
             # What was there before is a log that somebody reads.
             if logged is None:
@@ -166,9 +173,13 @@ class EdgeAccessLog(Resource[EdgeAccessLogProperties]):
         return True
 
     def _tools(self, request: Request, place: Place, deadline: Deadline) -> tuple[LogGroups, LogDeliveries]:
-        owner = Owner(request.stack_id, request.logical_resource_id)
+        owner = _owner(request)
         logs = self.runtime.clients.logs(place.edge_region)
         return LogGroups(logs, place, owner, deadline), LogDeliveries(logs, owner, deadline)
+
+
+def _owner(request: Request) -> Owner:
+    return Owner(request.stack_id, request.logical_resource_id)
 
 
 handler = lambda_handler_for(EdgeAccessLog)

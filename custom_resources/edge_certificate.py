@@ -30,6 +30,7 @@ from custom_resources.errors import DeadlineReached, PropertyError, ResourceErro
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
 from custom_resources.ownership import Owner
 from custom_resources.properties import Raw, Update, choice, parse, text, text_list
+from custom_resources.tags import Tag, Tagging, tags_property
 from custom_resources.waiting import Deadline, poll
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class EdgeCertificateProperties:
         description="The certificate's key.",
         update=Update.REPLACEMENT,
     )
+    tags: tuple[Tag, ...] = tags_property()
 
     def __post_init__(self) -> None:
         """Refuse names that are too long, and names given twice."""
@@ -142,16 +144,16 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
 
     def create(self, request: Request, properties: EdgeCertificateProperties) -> Attributes:
         """Ask for the certificate, or adopt the one an earlier delivery left, and wait until it is issued."""
-        return self._converge(request, properties)
+        return self._converge(request, properties, None)
 
     def update(
         self,
         request: Request,
         properties: EdgeCertificateProperties,
-        previous: EdgeCertificateProperties | None,  # noqa: ARG002 - any change replaces, by another id
+        previous: EdgeCertificateProperties | None,
     ) -> Attributes:
-        """See that the certificate and its records are there; make what is missing anew."""
-        return self._converge(request, properties)
+        """Change the tags, and see that certificate and records are there; make what is missing anew."""
+        return self._converge(request, properties, previous)
 
     def delete(self, request: Request, properties: EdgeCertificateProperties | None) -> None:
         """Delete the certificate if it is this resource's, and those of its records that no other needs."""
@@ -164,15 +166,23 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
             return
         self._remove(request, name)
 
-    def _converge(self, request: Request, properties: EdgeCertificateProperties) -> Attributes:
+    def _converge(
+        self,
+        request: Request,
+        properties: EdgeCertificateProperties,
+        previous: EdgeCertificateProperties | None,
+    ) -> Attributes:
         deadline = self.runtime.deadline
         work = deadline.earlier_by(min(CLEAN_UP_SECONDS, deadline.remaining() * CLEAN_UP_SHARE))
         certificates = self._certificates(Place.of_stack(request.stack_id).edge_region, work)
         existing = self._find_usable(certificates, request, properties)
+        marks = _owner(request, properties).tags() | {ZONE_TAG: properties.hosted_zone_id}
+        tagging = Tagging.of(marks, properties.tags, previous.tags if previous else ())
         if existing is not None:
+            certificates.settle_tags(existing, tagging)
             return self._complete(certificates, existing, properties)
         try:
-            arn = self._request(certificates, request, properties)
+            arn = self._request(certificates, request, properties, tagging)
             return self._complete(certificates, arn, properties)
         except Exception as error:
             self._clean_up(request, properties, error)
@@ -208,10 +218,13 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
         return arn if certificate is not None else None
 
     def _request(
-        self, certificates: Certificates, request: Request, properties: EdgeCertificateProperties
+        self,
+        certificates: Certificates,
+        request: Request,
+        properties: EdgeCertificateProperties,
+        tagging: Tagging,
     ) -> str:
         self.runtime.doing(f"requesting a certificate for {properties.domain_name}")
-        tags = _owner(request, properties).tags() | {ZONE_TAG: properties.hosted_zone_id}
         seed = [request.stack_id, request.logical_resource_id, request.request_id, properties.physical_id]
 
         def ask() -> str:
@@ -222,7 +235,7 @@ class EdgeCertificate(Resource[EdgeCertificateProperties]):
                 properties.subject_alternative_names,
                 properties.key_algorithm,
                 token,
-                tags,
+                tagging.wanted,
             )
 
         for _ in range(MOST_DELIVERIES):

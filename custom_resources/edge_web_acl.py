@@ -25,6 +25,7 @@ from custom_resources.properties import (
     text_list,
     whole_number,
 )
+from custom_resources.tags import Tag, Tagging, tags_property
 from custom_resources.waiting import Deadline, poll
 from custom_resources.web_acls import LISTED_SECONDS, LOG_GROUP_PREFIX, WebAcl, WebAcls
 
@@ -80,6 +81,7 @@ class EdgeWebAclProperties:
     managed_rule_groups: tuple[ManagedRuleGroup, ...] = object_list(
         ManagedRuleGroup,
         at_most=20,
+        unique="name",
         description="Managed rule groups in the order in which they are asked.",
     )
     rate_limit: int = whole_number(
@@ -109,6 +111,7 @@ class EdgeWebAclProperties:
         default="MATCHED",
         description="MATCHED logs what a rule blocked or counted, ALL every request.",
     )
+    tags: tuple[Tag, ...] = tags_property()
 
     def __post_init__(self) -> None:
         """Refuse contradictions, and a web ACL that would do nothing."""
@@ -120,10 +123,6 @@ class EdgeWebAclProperties:
             raise PropertyError(
                 "The web ACL would let everything by; give ManagedRuleGroups, RateLimit or countries"
             )
-        names = [group.name for group in self.managed_rule_groups]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise PropertyError(f"Property ManagedRuleGroups: {twice[0]} is named twice")
 
     @property
     def log_group_name(self) -> str:
@@ -232,16 +231,16 @@ class EdgeWebAcl(Resource[EdgeWebAclProperties]):
 
     def create(self, request: Request, properties: EdgeWebAclProperties) -> Attributes:
         """Make the web ACL, or adopt the one an earlier delivery of this request left."""
-        return self._converge(request, properties)
+        return self._converge(request, properties, None)
 
     def update(
         self,
         request: Request,
         properties: EdgeWebAclProperties,
-        previous: EdgeWebAclProperties | None,  # noqa: ARG002 - the whole definition is replaced
+        previous: EdgeWebAclProperties | None,
     ) -> Attributes:
-        """Replace the definition in place; make a missing web ACL anew."""
-        return self._converge(request, properties)
+        """Replace definition and tags in place; make a missing web ACL anew."""
+        return self._converge(request, properties, previous)
 
     def delete(self, request: Request, properties: EdgeWebAclProperties | None) -> None:
         """Delete web ACL and log group if they carry this resource's mark."""
@@ -254,16 +253,21 @@ class EdgeWebAcl(Resource[EdgeWebAclProperties]):
             return
         self._remove(request, name)
 
-    def _converge(self, request: Request, properties: EdgeWebAclProperties) -> Attributes:
+    def _converge(
+        self, request: Request, properties: EdgeWebAclProperties, previous: EdgeWebAclProperties | None
+    ) -> Attributes:
         deadline = self.runtime.deadline
         work = deadline.earlier_by(min(CLEAN_UP_SECONDS, deadline.remaining() * CLEAN_UP_SHARE))
         place, owner = Place.of_stack(request.stack_id), _owner(request)
+        tagging = Tagging.of(owner.tags(), properties.tags, previous.tags if previous else ())
         acls, groups = self._acls(place, work), self._groups(place, owner, work)
         was_there = acls.find(properties.name) is not None
         try:
             self.runtime.doing(f"preparing log group {properties.log_group_name}")
-            log_group_arn = groups.ensure(properties.log_group_name, int(properties.log_retention_days))
-            return self._with_log(acls, owner, properties, log_group_arn)
+            days = int(properties.log_retention_days)
+            log_group_arn = groups.ensure(properties.log_group_name, days, tagging)
+            acl = self._ensure_acl(acls, owner, properties, tagging)
+            return self._with_log(acls, acl, properties, log_group_arn)
         except Exception as error:
             # What was there before may protect a distribution.
             if not was_there:
@@ -271,9 +275,8 @@ class EdgeWebAcl(Resource[EdgeWebAclProperties]):
             raise
 
     def _with_log(
-        self, acls: WebAcls, owner: Owner, properties: EdgeWebAclProperties, log_group_arn: str
+        self, acls: WebAcls, acl: WebAcl, properties: EdgeWebAclProperties, log_group_arn: str
     ) -> Attributes:
-        acl = self._ensure_acl(acls, owner, properties)
         self.runtime.doing(f"having web ACL {acl.name} log to {properties.log_group_name}")
         acls.log(acl, log_group_arn, properties.logging_filter())
         found = acls.read(acl)["WebACL"]
@@ -285,14 +288,16 @@ class EdgeWebAcl(Resource[EdgeWebAclProperties]):
             "LogGroupName": properties.log_group_name,
         }
 
-    def _ensure_acl(self, acls: WebAcls, owner: Owner, properties: EdgeWebAclProperties) -> WebAcl:
+    def _ensure_acl(
+        self, acls: WebAcls, owner: Owner, properties: EdgeWebAclProperties, tagging: Tagging
+    ) -> WebAcl:
         definition = properties.definition()
 
         def attempt() -> tuple[WebAcl, bool] | None:
             found = acls.find(properties.name)
             if found is not None:
                 return found, False
-            made = acls.create(properties.name, definition, owner)
+            made = acls.create(properties.name, definition, tagging.wanted)
             # A name that is taken by a web ACL which isn't listed yet.
             return None if made is None else (made, True)
 
@@ -304,13 +309,15 @@ class EdgeWebAcl(Resource[EdgeWebAclProperties]):
         )
         if is_new:
             return acl
-        if not acls.is_owned(acl, owner):
+        present = acls.tags(acl)
+        if not owner.owns_tagged(present):
             raise ResourceError(
                 f"The account has a web ACL {properties.name} for CloudFront that isn't this stack's; "
                 "choose another Name or delete it"
             )
         self.runtime.doing(f"updating web ACL {acl.name}")
         acls.update(acl, definition)
+        acls.settle_tags(acl, present, tagging)
         return acl
 
     def _clean_up(self, request: Request, name: str, cause: Exception) -> None:
@@ -331,7 +338,7 @@ class EdgeWebAcl(Resource[EdgeWebAclProperties]):
         acl = acls.find(name)
         if acl is None:
             logger.info("Web ACL %s is gone already", name)
-        elif not acls.is_owned(acl, owner):
+        elif not owner.owns_tagged(acls.tags(acl)):
             logger.warning("Web ACL %s isn't this resource's and stays", name)
         else:
             self.runtime.doing(f"deleting web ACL {name}")

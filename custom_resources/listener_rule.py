@@ -6,7 +6,7 @@ own type writes those of its template back whenever the rule changes, and everyb
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from custom_resources.errors import PropertyError, ResourceError
 from custom_resources.lifecycle import Attributes, Request, Resource, lambda_handler_for
 from custom_resources.ownership import Owner, tag_list, tag_mapping
 from custom_resources.properties import Raw, Update, required_text, text, whole_number
+from custom_resources.tags import Tag, Tagging, tags_property
 
 if TYPE_CHECKING:
     from mypy_boto3_elbv2.type_defs import ActionTypeDef, RuleTypeDef
@@ -57,6 +58,7 @@ class ListenerRuleProperties:
         "the ARN of a target group",
         description="Target group that gets none of it until ECS says so.",
     )
+    tags: tuple[Tag, ...] = tags_property()
 
     @property
     def place(self) -> tuple[str, int]:
@@ -93,7 +95,8 @@ class ListenerRule(Resource[ListenerRuleProperties]):
 
     def create(self, request: Request, properties: ListenerRuleProperties) -> Attributes:
         """Make the rule, or take over the one that an earlier try has made."""
-        return self._ensure(request, properties, properties.groups, {})
+        tagging = Tagging.of(_owner(request).tags(), properties.tags)
+        return self._ensure(request, properties, properties.groups, {}, tagging)
 
     def update(
         self,
@@ -102,12 +105,14 @@ class ListenerRule(Resource[ListenerRuleProperties]):
         previous: ListenerRuleProperties | None,
     ) -> Attributes:
         """Keep the weights; give those of the rule before to one that takes its place."""
+        tagging = Tagging.of(_owner(request).tags(), properties.tags, previous.tags if previous else ())
         if previous is None or previous.place == properties.place:
-            return self._ensure(request, properties, (previous or properties).groups, {})
+            return self._ensure(request, properties, (previous or properties).groups, {}, tagging)
         self.runtime.doing(f"reading the weights of rule {previous.priority} of {previous.listener_arn}")
         rule = self._find(*previous.place)
-        there = rule is not None and self._is_ours(request, rule)
-        return self._ensure(request, properties, previous.groups, _weights(rule) if rule and there else {})
+        there = rule is not None and _owner(request).owns_tagged(self._tags(rule))
+        left = _weights(rule) if rule and there else {}
+        return self._ensure(request, properties, previous.groups, left, tagging)
 
     def delete(self, request: Request, properties: ListenerRuleProperties | None) -> None:
         """Delete the rule, if it is there and this resource's."""
@@ -122,7 +127,7 @@ class ListenerRule(Resource[ListenerRuleProperties]):
             return
         self.runtime.doing(f"deleting rule {place[1]} of {place[0]}")
         rule = self._find(*place)
-        if rule is None or not self._is_ours(request, rule):
+        if rule is None or not _owner(request).owns_tagged(self._tags(rule)):
             logger.info("There is no such rule, or it is somebody else's")
             return
         elbv2 = self.runtime.clients.elbv2()
@@ -138,6 +143,7 @@ class ListenerRule(Resource[ListenerRuleProperties]):
         properties: ListenerRuleProperties,
         before: tuple[str, str],
         left: dict[str, int],
+        tagging: Tagging,
     ) -> Attributes:
         """Make the rule, or have the one that is there name the target groups, and keep every share.
 
@@ -159,7 +165,7 @@ class ListenerRule(Resource[ListenerRuleProperties]):
                         Priority=priority,
                         Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": ["/*"]}}],
                         Actions=[forward],
-                        Tags=tag_list(_owner(request).tags()),
+                        Tags=tag_list(tagging.wanted),
                     )
                 )
             except Exception as error:
@@ -169,7 +175,8 @@ class ListenerRule(Resource[ListenerRuleProperties]):
                     raise
             else:
                 return {"RuleArn": made["Rules"][0]["RuleArn"]}
-        if not self._is_ours(request, rule):
+        present = self._tags(rule)
+        if not _owner(request).owns_tagged(present):
             raise ResourceError(f"{listener} has a rule of priority {priority} that isn't this stack's")
         arn, found = rule["RuleArn"], _weights(rule)
         kept = _shares(left or found, properties.groups, before)
@@ -179,6 +186,12 @@ class ListenerRule(Resource[ListenerRuleProperties]):
             self.runtime.doing(f"having {arn} forward to {properties.groups} by {kept}")
             forward = _forward(properties.groups, kept)
             self.runtime.call(lambda: elbv2.modify_rule(RuleArn=arn, Actions=[forward]))
+        self.runtime.doing(f"tagging {arn}")
+        tagging.settle(
+            present,
+            lambda tags: self.runtime.call(lambda: elbv2.add_tags(ResourceArns=[arn], Tags=tag_list(tags))),
+            lambda keys: self.runtime.call(lambda: elbv2.remove_tags(ResourceArns=[arn], TagKeys=keys)),
+        )
         return {"RuleArn": arn}
 
     def _find(self, listener: str, priority: int) -> "RuleTypeDef | None":
@@ -200,10 +213,10 @@ class ListenerRule(Resource[ListenerRuleProperties]):
                 return
             page["Marker"] = answer["NextMarker"]
 
-    def _is_ours(self, request: Request, rule: "RuleTypeDef") -> bool:
+    def _tags(self, rule: "RuleTypeDef") -> Mapping[str, str]:
         elbv2, arn = self.runtime.clients.elbv2(), rule["RuleArn"]
         described = self.runtime.call(lambda: elbv2.describe_tags(ResourceArns=[arn]))["TagDescriptions"]
-        return any(_owner(request).owns_tagged(tag_mapping(one["Tags"])) for one in described)
+        return {key: value for one in described for key, value in tag_mapping(one["Tags"]).items()}
 
 
 def _owner(request: Request) -> Owner:

@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from custom_resources.aws import error_code, error_message, is_throttled
 from custom_resources.errors import ResourceError
 from custom_resources.ownership import Owner
+from custom_resources.tags import Tagging
 from custom_resources.waiting import Deadline, poll, retry
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_logs.type_defs import DeliveryDestinationConfigurationTypeDef
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+OUTPUT_FORMAT: Final = "json"
 GONE = "ResourceNotFoundException"
 # One of the three is being changed, or was deleted a moment ago and still counts.
 BUSY = frozenset({"ConflictException", "ServiceUnavailableException"})
 BUSY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A source or a destination as Get… tells it, and its tags."""
+
+    arn: str
+    about: Mapping[str, Any]
+    tags: Mapping[str, str]
 
 
 class LogDeliveries:
@@ -40,36 +53,31 @@ class LogDeliveries:
 
         Raises ResourceError where the source, or the destination of that name, isn't the owner's.
         """
-        self._ours(
-            name, lambda: self._logs.get_delivery_destination(name=name).get("deliveryDestination", {})
-        )
-        source = self._ours(name, lambda: self._logs.get_delivery_source(name=name).get("deliverySource", {}))
-        return None if source is None else next(iter(source.get("resourceArns", [])), "")
+        self._destination(name)
+        source = self._source(name)
+        return None if source is None else next(iter(source.about.get("resourceArns", [])), "")
 
     def ensure(
-        self, name: str, resource_arn: str, log_type: str, log_group_arn: str, fields: Iterable[str]
+        self,
+        name: str,
+        resource_arn: str,
+        log_type: str,
+        log_group_arn: str,
+        fields: Iterable[str],
+        tagging: Tagging,
     ) -> None:
         """Have the resource's log delivered to the log group as JSON lines."""
-        tags, wanted = self._owner.tags(), list(fields)
-        self._when_free(
-            lambda: self._logs.put_delivery_source(
-                name=name, resourceArn=resource_arn, logType=log_type, tags=tags
-            )
-        )
-        destination = self._when_free(
-            lambda: self._logs.put_delivery_destination(
-                name=name,
-                outputFormat="json",
-                deliveryDestinationConfiguration={"destinationResourceArn": log_group_arn},
-                tags=tags,
-            )
-        )["deliveryDestination"]["arn"]
-        refusal: list[str] = []
+        self._ensure_source(name, resource_arn, log_type, tagging)
+        destination = self._ensure_destination(name, log_group_arn, tagging)
+        wanted, refusal = list(fields), list[str]()
 
         def attempt() -> bool | None:
             for delivery in self._deliveries(name):
                 same = delivery.get("deliveryDestinationArn") == destination
-                if same and delivery.get("recordFields") == wanted:
+                kept = same and delivery.get("recordFields") == wanted
+                tags = self._tags(delivery["arn"]) if kept else None
+                if tags is not None:
+                    self._settle_tags(delivery["arn"], tags, tagging)
                     return True
                 self._delete(delivery["id"])
             try:
@@ -78,7 +86,7 @@ class LogDeliveries:
                         deliverySourceName=name,
                         deliveryDestinationArn=destination,
                         recordFields=wanted,
-                        tags=tags,
+                        tags=tagging.wanted,
                     )
                 )
             except Exception as error:
@@ -106,18 +114,80 @@ class LogDeliveries:
 
         self._when_free(attempt)
 
-    def _ours(self, name: str, get: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    def _ensure_source(self, name: str, resource_arn: str, log_type: str, tagging: Tagging) -> None:
+        source = self._source(name)
+        # What is there isn't put again: whether that replaces its tags isn't documented.
+        if source is not None and source.about.get("resourceArns") == [resource_arn]:
+            self._settle_tags(source.arn, source.tags, tagging)
+            return
+        self._when_free(
+            lambda: self._logs.put_delivery_source(
+                name=name, resourceArn=resource_arn, logType=log_type, tags=tagging.wanted
+            )
+        )
+
+    def _ensure_destination(self, name: str, log_group_arn: str, tagging: Tagging) -> str:
+        """Have a destination that leads to the log group, and return its ARN."""
+        configuration: DeliveryDestinationConfigurationTypeDef = {"destinationResourceArn": log_group_arn}
+        destination = self._destination(name)
+        if (
+            destination is None
+            or destination.about.get("outputFormat") != OUTPUT_FORMAT
+            or destination.about.get("deliveryDestinationConfiguration") != configuration
+        ):
+            arn = self._when_free(
+                lambda: self._logs.put_delivery_destination(
+                    name=name,
+                    outputFormat=OUTPUT_FORMAT,
+                    deliveryDestinationConfiguration=configuration,
+                    tags=tagging.wanted,
+                )
+            )["deliveryDestination"]["arn"]
+            if destination is None:
+                return arn
+            destination = self._destination(name) or destination
+        self._settle_tags(destination.arn, destination.tags, tagging)
+        return destination.arn
+
+    def _source(self, name: str) -> _Part | None:
+        return self._ours(name, lambda: self._logs.get_delivery_source(name=name)["deliverySource"])
+
+    def _destination(self, name: str) -> _Part | None:
+        return self._ours(name, lambda: self._logs.get_delivery_destination(name=name)["deliveryDestination"])
+
+    def _ours(self, name: str, get: Callable[[], Mapping[str, Any]]) -> _Part | None:
+        """Return the owner's part of that name, None where there is none; raises ResourceError."""
         try:
             found = self._call(get)
         except Exception as error:
             if error_code(error) == GONE:
                 return None
             raise
-        if not self._owner.owns_tagged(found.get("tags", {})):
+        # The answers of Get… and Describe… have no tags, though the model says so:
+        # https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/logs/delivery_source.go
+        tags = self._tags(found["arn"])
+        if tags is None:
+            return None
+        if not self._owner.owns_tagged(tags):
             raise ResourceError(
                 f"Log delivery {name} exists and isn't this stack's; choose another Name or delete it"
             )
-        return found
+        return _Part(found["arn"], found, tags)
+
+    def _tags(self, arn: str) -> Mapping[str, str] | None:
+        try:
+            return self._call(lambda: self._logs.list_tags_for_resource(resourceArn=arn)).get("tags", {})
+        except Exception as error:
+            if error_code(error) == GONE:
+                return None
+            raise
+
+    def _settle_tags(self, arn: str, present: Mapping[str, str], tagging: Tagging) -> None:
+        tagging.settle(
+            present,
+            lambda tags: self._when_free(lambda: self._logs.tag_resource(resourceArn=arn, tags=tags)),
+            lambda keys: self._when_free(lambda: self._logs.untag_resource(resourceArn=arn, tagKeys=keys)),
+        )
 
     def _delete(self, delivery_id: str) -> None:
         self._gone(lambda: self._when_free(lambda: self._logs.delete_delivery(id=delivery_id)))

@@ -166,10 +166,14 @@ def object_list(
     model: "type[DataclassInstance]",
     *,
     at_most: int,
+    unique: str = "",
     description: str = "",
     update: Update = Update.IN_PLACE,
 ) -> Any:
-    """Make an optional field for a list of objects, each read like `model`; parsed to a tuple of them."""
+    """Make an optional field for a list of objects, each read like `model`; parsed to a tuple of them.
+
+    `unique` is the field of `model` that no two of them may have the same value in.
+    """
 
     def convert(name: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -182,9 +186,15 @@ def object_list(
                 parsed.append(parse(model, item))
             except PropertyError as error:
                 raise PropertyError(f"Property {name}, entry {number}: {error}") from error
+        values = [getattr(item, unique) for item in parsed] if unique else []
+        for value in values:
+            if values.count(value) > 1:
+                raise PropertyError(
+                    f"Property {name}: {property_name(unique)} {_echo(value)} is given more than once"
+                )
         return tuple(parsed)
 
-    limits = {"Maximum items": str(at_most)}
+    limits = {"Maximum items": str(at_most)} | ({"Unique": property_name(unique)} if unique else {})
     kind = Kind(convert, f"List of {model.__name__}", "a list of objects", description, update, limits, model)
     return _property(kind, ())
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from custom_resources.aws import error_code, error_message, is_throttled
-from custom_resources.ownership import Owner, tag_list, tag_mapping
+from custom_resources.ownership import tag_list, tag_mapping
+from custom_resources.tags import Tagging
 from custom_resources.waiting import Deadline, poll, retry
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class WebAcls:
             if not marker or not answer.get("WebACLs"):
                 return None
 
-    def is_owned(self, acl: WebAcl, owner: Owner) -> bool:
-        """Whether the web ACL's tags carry the owner's mark; one that is gone is nobody's."""
+    def tags(self, acl: WebAcl) -> dict[str, str]:
+        """Return the web ACL's tags; none where it is gone."""
         marker = ""
         tags: dict[str, str] = {}
         while True:
@@ -89,20 +90,26 @@ class WebAcls:
                 )
             except Exception as error:
                 if error_code(error) == "WAFNonexistentItemException":
-                    return False
+                    return {}
                 raise
             tags |= tag_mapping(answer.get("TagInfoForResource", {}).get("TagList", []))
             marker = answer.get("NextMarker", "")
             if not marker:
-                return owner.owns_tagged(tags)
+                return tags
 
-    def create(self, name: str, definition: Mapping[str, Any], owner: Owner) -> WebAcl | None:
+    def settle_tags(self, acl: WebAcl, present: Mapping[str, str], tagging: Tagging) -> None:
+        """Change the tags of a web ACL that has those `present`."""
+        tagging.settle(
+            present,
+            lambda tags: self._call(lambda: self._waf.tag_resource(ResourceARN=acl.arn, Tags=tag_list(tags))),
+            lambda keys: self._call(lambda: self._waf.untag_resource(ResourceARN=acl.arn, TagKeys=keys)),
+        )
+
+    def create(self, name: str, definition: Mapping[str, Any], tags: Mapping[str, str]) -> WebAcl | None:
         """Make a web ACL; None where the name is taken."""
         try:
             summary = self._call(
-                lambda: self._waf.create_web_acl(
-                    Name=name, Scope=SCOPE, Tags=tag_list(owner.tags()), **definition
-                ),
+                lambda: self._waf.create_web_acl(Name=name, Scope=SCOPE, Tags=tag_list(tags), **definition),
                 also=OVERTAKEN,
             )["Summary"]
         except Exception as error:

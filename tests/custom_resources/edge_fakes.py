@@ -34,7 +34,7 @@ class Waf(Backend):
         acl_id = str(uuid.UUID(int=next(self._ids)))
         arn = f"arn:aws:wafv2:us-east-1:{ACCOUNT}:global/webacl/{name}/{acl_id}"
         self.acls[acl_id] = {"Name": name, "Id": acl_id, "ARN": arn, "LockToken": str(uuid.uuid4())}
-        self.tags[arn] = tags
+        self.tags[arn] = list(tags)
         return arn
 
     def named(self, name: str) -> dict[str, Any]:
@@ -94,9 +94,16 @@ class Waf(Backend):
         return {}
 
     def list_tags_for_resource(self, ResourceARN: str) -> dict[str, Any]:
-        if ResourceARN not in self.tags:
-            raise ApiError("WAFNonexistentItemException", "not there")
-        return {"TagInfoForResource": {"ResourceARN": ResourceARN, "TagList": self.tags[ResourceARN]}}
+        return {"TagInfoForResource": {"ResourceARN": ResourceARN, "TagList": self._tags(ResourceARN)}}
+
+    def tag_resource(self, ResourceARN: str, Tags: list[dict[str, str]]) -> dict[str, Any]:
+        kept = [tag for tag in self._tags(ResourceARN) if tag["Key"] not in {new["Key"] for new in Tags}]
+        self.tags[ResourceARN] = kept + Tags
+        return {}
+
+    def untag_resource(self, ResourceARN: str, TagKeys: list[str]) -> dict[str, Any]:
+        self.tags[ResourceARN] = [tag for tag in self._tags(ResourceARN) if tag["Key"] not in TagKeys]
+        return {}
 
     def put_logging_configuration(self, LoggingConfiguration: dict[str, Any]) -> dict[str, Any]:
         self.logging[LoggingConfiguration["ResourceArn"]] = LoggingConfiguration
@@ -106,6 +113,11 @@ class Waf(Backend):
         if self.logging.pop(ResourceArn, None) is None:
             raise ApiError("WAFNonexistentItemException", "no logging")
         return {}
+
+    def _tags(self, arn: str) -> list[dict[str, str]]:
+        if arn not in self.tags:
+            raise ApiError("WAFNonexistentItemException", "not there")
+        return self.tags[arn]
 
     def _acl(self, acl_id: str) -> dict[str, Any]:
         if acl_id not in self.acls:
@@ -128,7 +140,7 @@ class LogGroups(Backend):
     def create_log_group(self, logGroupName: str, tags: dict[str, str]) -> dict[str, Any]:
         if logGroupName in self.groups:
             raise ApiError("ResourceAlreadyExistsException", "exists")
-        self.groups[logGroupName] = {"tags": tags}
+        self.groups[logGroupName] = {"tags": dict(tags)}
         return {}
 
     def put_retention_policy(self, logGroupName: str, retentionInDays: int) -> dict[str, Any]:
@@ -136,14 +148,27 @@ class LogGroups(Backend):
         return {}
 
     def list_tags_for_resource(self, resourceArn: str) -> dict[str, Any]:
-        prefix, _, name = resourceArn.rpartition(":log-group:")
-        assert prefix == f"arn:aws:logs:us-east-1:{ACCOUNT}"
-        return {"tags": self._group(name)["tags"]}
+        return {"tags": dict(self._tags(resourceArn))}
+
+    def tag_resource(self, resourceArn: str, tags: dict[str, str]) -> dict[str, Any]:
+        self._tags(resourceArn).update(tags)
+        return {}
+
+    def untag_resource(self, resourceArn: str, tagKeys: list[str]) -> dict[str, Any]:
+        for key in tagKeys:
+            self._tags(resourceArn).pop(key, None)
+        return {}
 
     def delete_log_group(self, logGroupName: str) -> dict[str, Any]:
         self._group(logGroupName)
         del self.groups[logGroupName]
         return {}
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        kind, name = _logs_resource(arn)
+        assert kind == "log-group"
+        tags: dict[str, str] = self._group(name)["tags"]
+        return tags
 
     def _group(self, name: str) -> dict[str, Any]:
         if name not in self.groups:
@@ -151,14 +176,27 @@ class LogGroups(Backend):
         return self.groups[name]
 
 
+def _logs_resource(arn: str) -> tuple[str, str]:
+    """Return kind and name in the ARN of something of CloudWatch Logs."""
+    prefix = f"arn:aws:logs:us-east-1:{ACCOUNT}:"
+    assert arn.startswith(prefix)
+    kind, _, name = arn.removeprefix(prefix).partition(":")
+    return kind, name
+
+
 class LogDeliveries(LogGroups):
-    """Log groups, and deliveries to them: a source gives one resource's log, and goes last."""
+    """Log groups, and deliveries to them: a source gives one resource's log, and goes last.
+
+    As the service does, Get… and Describe… leave the tags out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.sources: dict[str, dict[str, Any]] = {}
         self.destinations: dict[str, dict[str, Any]] = {}
         self.deliveries: dict[str, dict[str, Any]] = {}
+        # Whether putting what is there replaces its tags or leaves them isn't documented.
+        self.put_replaces_tags = True
         self._ids = itertools.count(1)
 
     def put_delivery_source(
@@ -170,11 +208,12 @@ class LogDeliveries(LogGroups):
             raise ApiError("ConflictException", "The source is of another resource")
         if any(one["resourceArns"] == [resourceArn] for key, one in self.sources.items() if key != name):
             raise ApiError("ConflictException", "This ResourceId has already been used")
-        self.sources[name] = {"name": name, "resourceArns": [resourceArn], "tags": tags}
-        return {"deliverySource": self.sources[name]}
+        arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:delivery-source:{name}"
+        self._put(self.sources, name, tags, arn=arn, resourceArns=[resourceArn])
+        return {"deliverySource": _shown(self.sources[name])}
 
     def get_delivery_source(self, name: str) -> dict[str, Any]:
-        return {"deliverySource": self._one(self.sources, name)}
+        return {"deliverySource": _shown(self._one(self.sources, name))}
 
     def put_delivery_destination(
         self,
@@ -186,11 +225,18 @@ class LogDeliveries(LogGroups):
         group = deliveryDestinationConfiguration["destinationResourceArn"].rpartition(":log-group:")[2]
         self._group(group)
         arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:delivery-destination:{name}"
-        self.destinations[name] = {"name": name, "arn": arn, "outputFormat": outputFormat, "tags": tags}
-        return {"deliveryDestination": self.destinations[name]}
+        self._put(
+            self.destinations,
+            name,
+            tags,
+            arn=arn,
+            outputFormat=outputFormat,
+            deliveryDestinationConfiguration=deliveryDestinationConfiguration,
+        )
+        return {"deliveryDestination": _shown(self.destinations[name])}
 
     def get_delivery_destination(self, name: str) -> dict[str, Any]:
-        return {"deliveryDestination": self._one(self.destinations, name)}
+        return {"deliveryDestination": _shown(self._one(self.destinations, name))}
 
     def create_delivery(
         self,
@@ -205,15 +251,16 @@ class LogDeliveries(LogGroups):
         delivery_id = f"D{next(self._ids)}"
         self.deliveries[delivery_id] = {
             "id": delivery_id,
+            "arn": f"arn:aws:logs:us-east-1:{ACCOUNT}:delivery:{delivery_id}",
             "deliverySourceName": deliverySourceName,
             "deliveryDestinationArn": deliveryDestinationArn,
             "recordFields": recordFields,
-            "tags": tags,
+            "tags": dict(tags),
         }
-        return {"delivery": self.deliveries[delivery_id]}
+        return {"delivery": _shown(self.deliveries[delivery_id])}
 
     def describe_deliveries(self, nextToken: str = "0") -> dict[str, Any]:
-        start, deliveries = int(nextToken), list(self.deliveries.values())
+        start, deliveries = int(nextToken), [_shown(one) for one in self.deliveries.values()]
         answer: dict[str, Any] = {"deliveries": deliveries[start : start + 2]}
         if start + 2 < len(deliveries):
             answer["nextToken"] = str(start + 2)
@@ -238,11 +285,34 @@ class LogDeliveries(LogGroups):
         del self.sources[name]
         return {}
 
+    def _put(self, kept: dict[str, dict[str, Any]], name: str, tags: dict[str, str], **about: Any) -> None:
+        is_new = name not in kept
+        one = kept.setdefault(name, {"name": name})
+        one.update(about)
+        if is_new or self.put_replaces_tags:
+            one["tags"] = dict(tags)
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        kind, name = _logs_resource(arn)
+        kept = {
+            "delivery-source": self.sources,
+            "delivery-destination": self.destinations,
+            "delivery": self.deliveries,
+        }
+        if kind not in kept:
+            return super()._tags(arn)
+        tags: dict[str, str] = self._one(kept[kind], name)["tags"]
+        return tags
+
     @staticmethod
     def _one(kept: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
         if name not in kept:
             raise ApiError("ResourceNotFoundException", "not there")
         return kept[name]
+
+
+def _shown(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != "tags"}
 
 
 def validation_record(domain: str) -> dict[str, str]:
@@ -397,6 +467,13 @@ class Acm(Backend):
     def add_tags_to_certificate(self, CertificateArn: str, Tags: list[dict[str, str]]) -> dict[str, Any]:
         self._certificate(CertificateArn)
         self.tags[CertificateArn] |= {tag["Key"]: tag["Value"] for tag in Tags}
+        return {}
+
+    def remove_tags_from_certificate(self, CertificateArn: str, Tags: list[dict[str, str]]) -> dict[str, Any]:
+        self._certificate(CertificateArn)
+        for tag in Tags:
+            assert set(tag) == {"Key"}, "with a value only that one would go"
+            self.tags[CertificateArn].pop(tag["Key"], None)
         return {}
 
     def delete_certificate(self, CertificateArn: str) -> dict[str, Any]:

@@ -56,6 +56,19 @@ class LoadBalancer(Backend):
             "TagDescriptions": [{"ResourceArn": arn, "Tags": self.tags.get(arn, [])} for arn in ResourceArns]
         }
 
+    def add_tags(self, ResourceArns: list[str], Tags: list[dict[str, str]]) -> dict[str, Any]:
+        for arn in ResourceArns:
+            self._rule(arn)
+            kept = [tag for tag in self.tags[arn] if tag["Key"] not in {new["Key"] for new in Tags}]
+            self.tags[arn] = kept + Tags
+        return {}
+
+    def remove_tags(self, ResourceArns: list[str], TagKeys: list[str]) -> dict[str, Any]:
+        for arn in ResourceArns:
+            self._rule(arn)
+            self.tags[arn] = [tag for tag in self.tags[arn] if tag["Key"] not in TagKeys]
+        return {}
+
     def modify_rule(self, RuleArn: str, Actions: list[dict[str, Any]]) -> dict[str, Any]:
         rule = self._rule(RuleArn)
         rule["Actions"] = Actions

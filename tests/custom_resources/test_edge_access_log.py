@@ -107,7 +107,8 @@ def test_its_delivery_is_found_on_a_later_page(run: Run, clients: Clients, logs:
 def test_another_ones_delivery_is_neither_taken_nor_deleted(
     run: Run, clients: Clients, logs: LogDeliveries, kind: str
 ) -> None:
-    theirs = {"name": NAME, "resourceArns": ["arn:other"], "arn": "arn:theirs", "tags": SOMEBODY}
+    arn = f"arn:aws:logs:us-east-1:123456789012:delivery-{kind.removesuffix('s')}:{NAME}"
+    theirs = {"name": NAME, "resourceArns": ["arn:other"], "arn": arn, "tags": SOMEBODY}
     shown = {key: value for key, value in theirs.items() if kind == "sources" or key != "resourceArns"}
     getattr(logs, kind)[NAME] = shown
     response = create(run, clients)
@@ -132,6 +133,58 @@ def test_update_changes_the_retention_in_place(run: Run, clients: Clients, logs:
     assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", PHYSICAL_ID)
     assert logs.groups[GROUP]["days"] == 90
     assert len(logs.called("create_delivery")) == 1
+
+
+TAGGED = {**PROPERTIES, "Tags": [{"Key": "Stage", "Value": "dev"}, {"Key": "Old", "Value": "1"}]}
+RETAGGED = {**PROPERTIES, "Tags": [{"Key": "Stage", "Value": "prod"}]}
+
+
+def test_other_tags_leave_the_delivery_as_it_is(run: Run, clients: Clients, logs: LogDeliveries) -> None:
+    run(EdgeAccessLog, clients, "Create", TAGGED)
+    response = run(EdgeAccessLog, clients, "Update", RETAGGED, old=TAGGED, physical_id=PHYSICAL_ID)
+    assert response["Status"] == "SUCCESS"
+    for operation in ("put_delivery_source", "put_delivery_destination", "create_delivery"):
+        assert len(logs.called(operation)) == 1
+    for kept in (logs.groups, logs.sources, logs.destinations, logs.deliveries):
+        assert [one["tags"] for one in kept.values()] == [{**OWNER.tags(), "Stage": "prod"}]
+
+
+@pytest.mark.parametrize("put_replaces_tags", [True, False])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("outputFormat", "plain"),
+        ("deliveryDestinationConfiguration", {"destinationResourceArn": "arn:aws:s3:::elsewhere"}),
+    ],
+)
+def test_a_destination_that_somebody_changed_is_put_right(
+    run: Run, clients: Clients, logs: LogDeliveries, name: str, value: Any, put_replaces_tags: bool
+) -> None:
+    run(EdgeAccessLog, clients, "Create", TAGGED)
+    right = logs.destinations[NAME][name]
+    logs.destinations[NAME][name] = value
+    logs.put_replaces_tags = put_replaces_tags
+    response = run(EdgeAccessLog, clients, "Update", RETAGGED, old=TAGGED, physical_id=PHYSICAL_ID)
+    assert response["Status"] == "SUCCESS"
+    assert logs.destinations[NAME][name] == right
+    assert logs.destinations[NAME]["tags"] == {**OWNER.tags(), "Stage": "prod"}
+
+
+def test_a_delivery_that_goes_while_its_tags_are_read_is_made_anew(
+    run: Run, clients: Clients, logs: LogDeliveries
+) -> None:
+    run(EdgeAccessLog, clients, "Create", TAGGED)
+    list_tags = logs.list_tags_for_resource
+
+    def gone(resourceArn: str) -> dict[str, Any]:  # noqa: N803 - the service's own name
+        if ":delivery:" in resourceArn:
+            logs.deliveries.clear()
+        return list_tags(resourceArn)
+
+    logs.list_tags_for_resource = gone  # type: ignore[method-assign]
+    assert run(EdgeAccessLog, clients, "Create", TAGGED)["Status"] == "SUCCESS"
+    (delivery,) = logs.deliveries.values()
+    assert delivery["tags"] == {**OWNER.tags(), "Stage": "dev", "Old": "1"}
 
 
 def test_another_distribution_is_logged_under_the_same_name(

@@ -409,7 +409,10 @@ def test_delete_of_a_create_that_was_refused_touches_nothing(run: Run, clients: 
         ({"LogRetentionDays": "31"}, "Property LogRetentionDays"),
         ({"ManagedRuleGroups": [{"VendorName": "AWS"}]}, "entry 1: Property Name is required"),
         ({"ManagedRuleGroups": [{"Name": "A", "Counted": []}]}, "Property Counted isn't known"),
-        ({"ManagedRuleGroups": [{"Name": "A"}, {"Name": "A"}]}, "A is named twice"),
+        (
+            {"ManagedRuleGroups": [{"Name": "A"}, {"Name": "A"}]},
+            "Property ManagedRuleGroups: Name 'A' is given more",
+        ),
         ({"ManagedRuleGroups": [], "RateLimit": "0"}, "would let everything by"),
     ],
 )

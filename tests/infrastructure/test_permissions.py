@@ -44,9 +44,6 @@ OF_EVERY_FUNCTION = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # Actions that a service asks for beside a call, named in the service's own guide.
 BESIDE: dict[str, set[str]] = {
     "Custom::EdgeWebAcl": {
-        # Tags given while something is made.
-        "wafv2:TagResource",
-        "logs:TagResource",
         # https://docs.aws.amazon.com/waf/latest/developerguide/logging-cw-logs.html
         "logs:CreateLogDelivery",
         "logs:DeleteLogDelivery",
@@ -55,7 +52,6 @@ BESIDE: dict[str, set[str]] = {
         "logs:PutResourcePolicy",
     },
     "Custom::EdgeAccessLog": {
-        "logs:TagResource",
         # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-V2-CloudWatchLogs.html
         "logs:DescribeLogGroups",
         "logs:DescribeResourcePolicies",
@@ -67,8 +63,6 @@ BESIDE: dict[str, set[str]] = {
         "bedrock-agentcore:GetResourceOauth2Token",
         "bedrock-agentcore:GetWorkloadAccessToken",
     },
-    # Tags given while something is made.
-    "Custom::ListenerRule": {"elasticloadbalancing:AddTags"},
     # A request that botocore signs but doesn't send.
     "Custom::ToolCall": {"bedrock-agentcore:InvokeGateway"},
 }
@@ -252,7 +246,9 @@ def _arn_in(operation: str, params: dict[str, Any]) -> str:
         value = params.get(name) or params.get("LoggingConfiguration", {}).get(name)
         if value:
             return str(value)
-    return ""
+    # Load balancing takes several at once; the functions name one.
+    (arn,) = params.get("ResourceArns", [""])
+    return str(arn)
 
 
 def resource_of(call: dict[str, Any]) -> str:

@@ -664,6 +664,31 @@ BROKEN: list[tuple[str, str, Any]] = [
         "ecr/Resources/Repository/Properties/Tags",
         [{"Key": "Stage", "Value": "test"}],
     ),
+    *[
+        ("what_custom_resources_make_carries_project_and_stage", f"{path}/Properties/Tags", REMOVED)
+        for path in (
+            "alb/Resources/ProductionRule",
+            "alb/Resources/TestRule",
+            "certificate/Resources/Certificate",
+            "edge-log/Resources/AccessLogDelivery",
+            "waf/Resources/WebAcl",
+        )
+    ],
+    (
+        "what_custom_resources_make_carries_project_and_stage",
+        "waf/Resources/WebAcl/Properties/Tags/0/Value",
+        "tools",
+    ),
+    (
+        "what_custom_resources_make_carries_project_and_stage",
+        "main/Resources/Alb/Properties/Parameters/Stage",
+        {"Ref": "ProjectName"},
+    ),
+    (
+        "what_custom_resources_make_carries_project_and_stage",
+        "auth/Resources/GatewayClientCredentials/Type",
+        "Custom::New",
+    ),
     (
         "alarms_say_what_is_wrong_where_to_look_and_what_to_do",
         "alarms/Resources/CpuAlarm/Properties/AlarmDescription",

@@ -34,6 +34,7 @@ from tests.custom_resources.edge_fakes import (
 )
 from tests.custom_resources.fakes import STACK_ID, ApiError
 from tests.custom_resources.faults.machine import LOGICAL_ID
+from tests.custom_resources.faults.tagged import A_FEW, CHANGED, THEIRS, some_tags, untrue_tags
 from tests.custom_resources.faults.world import Clients, Clock, Fault, Faults, World
 
 EDGE = "us-east-1"
@@ -98,23 +99,33 @@ class WebAclWorld(World):
     stack_id = HOME_STACK
     seconds = 900.0
     between = LISTED_AFTER
+    disturbances = 7
     properties = st.fixed_dictionaries(
         {
             "Name": st.sampled_from(NAMES),
             "LogRetentionDays": st.sampled_from(["30", "365"]),
             "RateLimit": st.sampled_from(["100", "2000"]),
             "LoggedRequests": st.sampled_from(["MATCHED", "ALL"]),
+            "Tags": some_tags,
         }
     )
+    _life = MappingProxyType({"LogRetentionDays": "30", "RateLimit": "100", "LoggedRequests": "MATCHED"})
     life = (
-        {"Name": NAMES[0], "LogRetentionDays": "30", "RateLimit": "100", "LoggedRequests": "MATCHED"},
-        {"Name": NAMES[0], "LogRetentionDays": "365", "RateLimit": "2000", "LoggedRequests": "ALL"},
-        {"Name": NAMES[1], "LogRetentionDays": "30", "RateLimit": "100", "LoggedRequests": "MATCHED"},
+        {**_life, "Name": NAMES[0], "Tags": A_FEW},
+        {
+            "Name": NAMES[0],
+            "LogRetentionDays": "365",
+            "RateLimit": "2000",
+            "LoggedRequests": "ALL",
+            "Tags": CHANGED,
+        },
+        {**_life, "Name": NAMES[1], "Tags": A_FEW},
     )
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
         super().__init__(clock, faults)
         self.waf, self.logs = ListedLater(clock), LogGroups()
+        self._given: list[dict[str, Any]] = []
         theirs = self.waf.put("theirs", tag_list(STRANGER.tags()))
         self.waf.logging[theirs] = {"ResourceArn": theirs, "LogDestinationConfigs": ["theirs"]}
         self.logs.groups[f"{WAF_LOG_GROUP_PREFIX}theirs"] = {"tags": STRANGER.tags(), "days": 7}
@@ -167,7 +178,9 @@ class WebAclWorld(World):
             "metric": attributes["MetricName"] == wanted.name,
             "group": attributes["LogGroupName"] == wanted.log_group_name,
         }
-        return [name for name, holds in facts.items() if not holds]
+        things = [(acl, tag_mapping(self.waf.tags[acl["ARN"]])), (group, group["tags"])]
+        untruths = untrue_tags(things, properties, self._given)
+        return untruths + [name for name, holds in facts.items() if not holds]
 
     def untruths_of_delete(self, physical_id: str) -> list[str]:
         return [name for name in self.ours() if physical_id == f"edge-web-acl|{name}"]
@@ -203,6 +216,13 @@ class WebAclWorld(World):
             for name in list(self.waf.logging):
                 if "theirs" not in name:
                     self.waf.logging.pop(name)
+        elif choice == 6:
+            groups = [group for group in self.logs.groups.values() if OWNER.owns_tagged(group["tags"])]
+            for acl in mine:
+                self.waf.tag_resource(acl["ARN"], tag_list(THEIRS))
+            for group in groups:
+                group["tags"].update(THEIRS)
+            self._given += mine + groups
 
     def _owns(self, acl: dict[str, Any]) -> bool:
         return OWNER.owns_tagged(tag_mapping(self.waf.tags[acl["ARN"]]))
@@ -262,7 +282,7 @@ class CertificateWorld(World):
     stack_id = HOME_STACK
     seconds = 900.0
     between = LISTED_AFTER
-    disturbances = 8
+    disturbances = 9
     tells_age = True
     properties = st.fixed_dictionaries(
         {
@@ -270,15 +290,16 @@ class CertificateWorld(World):
             "SubjectAlternativeNames": st.sampled_from([[], [], ["api.example.com"]]),
             "HostedZoneId": st.sampled_from(["Z1", "Z1", "Z2", ""]),
             "KeyAlgorithm": st.sampled_from(["RSA_2048", "EC_prime256v1"]),
+            "Tags": some_tags,
         }
     )
     _life = MappingProxyType(
         {"DomainName": "mcp.example.com", "SubjectAlternativeNames": [], "HostedZoneId": "Z1"}
     )
     life = (
-        {**_life, "KeyAlgorithm": "RSA_2048"},
-        {**_life, "KeyAlgorithm": "RSA_2048"},
-        {**_life, "KeyAlgorithm": "EC_prime256v1"},
+        {**_life, "KeyAlgorithm": "RSA_2048", "Tags": A_FEW},
+        {**_life, "KeyAlgorithm": "RSA_2048", "Tags": CHANGED},
+        {**_life, "KeyAlgorithm": "EC_prime256v1", "Tags": CHANGED},
     )
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
@@ -290,6 +311,7 @@ class CertificateWorld(World):
         self.made: set[tuple[str, str]] = set()
         """Records, as zone and name, that this stack's resource made and nobody took over."""
         self._person = False
+        self._given: list[dict[str, Any]] = []
 
     def backend(self, service: str, region: str | None) -> Any:
         if service == "route53":
@@ -386,7 +408,8 @@ class CertificateWorld(World):
             == sorted(f"{name} CNAME {value}" for name, value in wanted.items()),
             "records": not zone or wanted.items() <= self.zones.values(zone).items(),
         }
-        return [name for name, holds in facts.items() if not holds]
+        untruths = untrue_tags([(certificate, self._tags(arn))], properties, self._given)
+        return untruths + [name for name, holds in facts.items() if not holds]
 
     def untruths_of_delete(self, physical_id: str) -> list[str]:
         owner = Owner(self.stack_id, LOGICAL_ID, physical_id)
@@ -438,6 +461,10 @@ class CertificateWorld(World):
         elif choice == 7 and mine and not self._certificates()[mine[0]]["InUseBy"]:
             del self.acm[EDGE].certificates[mine[0]]
             self.made = {(zone, name) for zone, name in self.made if self._is_needed(zone, name)}
+        elif choice == 8:
+            for arn in mine:
+                self._tags(arn).update(THEIRS)
+                self._given.append(self._certificates()[arn])
 
     def person_acts(self) -> None:
         """Have somebody make, in the second zone, the records of certificates without a zone."""
@@ -516,17 +543,19 @@ class AccessLogWorld(World):
             "Name": st.sampled_from(NAMES),
             "DistributionId": st.sampled_from(["E1EXAMPLE", "E2EXAMPLE"]),
             "LogRetentionDays": st.sampled_from(["30", "365"]),
+            "Tags": some_tags,
         }
     )
     life = (
-        {"Name": NAMES[0], "DistributionId": "E1EXAMPLE", "LogRetentionDays": "30"},
-        {"Name": NAMES[0], "DistributionId": "E2EXAMPLE", "LogRetentionDays": "365"},
-        {"Name": NAMES[1], "DistributionId": "E1EXAMPLE", "LogRetentionDays": "30"},
+        {"Name": NAMES[0], "DistributionId": "E1EXAMPLE", "LogRetentionDays": "30", "Tags": A_FEW},
+        {"Name": NAMES[0], "DistributionId": "E2EXAMPLE", "LogRetentionDays": "365", "Tags": CHANGED},
+        {"Name": NAMES[1], "DistributionId": "E1EXAMPLE", "LogRetentionDays": "30", "Tags": A_FEW},
     )
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
         super().__init__(clock, faults)
         self.logs = LogDeliveries()
+        self._given: list[dict[str, Any]] = []
         self._stranger("theirs", "E3EXAMPLE")
 
     def backend(self, service: str, region: str | None) -> Any:
@@ -569,7 +598,11 @@ class AccessLogWorld(World):
             "attributes": attributes
             == {"LogGroupName": group, "LogGroupArn": f"arn:aws:logs:{EDGE}:{ACCOUNT}:log-group:{group}"},
         }
-        return [name for name, holds in facts.items() if not holds]
+        false = [name for name, holds in facts.items() if not holds]
+        if false:
+            return false
+        parts = [logs.groups[group], logs.sources[name], logs.destinations[name], *delivered]
+        return untrue_tags([(part, part["tags"]) for part in parts], properties, self._given)
 
     def untruths_of_delete(self, physical_id: str) -> list[str]:
         return [name for name in self.ours() if physical_id == f"edge-access-log|{name}"]
@@ -590,6 +623,12 @@ class AccessLogWorld(World):
                     logs.sources.pop(NAMES[0], None)
         elif choice == 3:
             logs.groups.pop(f"{LOG_GROUP_PREFIX}{NAMES[0]}", None)
+        elif choice == 4:
+            for kept in (logs.groups, logs.sources, logs.destinations, logs.deliveries):
+                mine = [one for one in kept.values() if self._owns(one)]
+                for one in mine:
+                    one["tags"].update(THEIRS)
+                self._given += mine
 
     @staticmethod
     def _owns(one: dict[str, Any]) -> bool:

@@ -16,8 +16,10 @@ from custom_resources.container_image import ContainerImage
 from custom_resources.emptied import Emptied
 from custom_resources.listener_rule import ListenerRule
 from custom_resources.managed_prefix_list import ManagedPrefixList
+from custom_resources.ownership import tag_list, tag_mapping
 from tests.custom_resources.emptied_fakes import Bucket, Repository
 from tests.custom_resources.fakes import ApiError
+from tests.custom_resources.faults.tagged import A_FEW, CHANGED, THEIRS, some_tags, untrue_tags
 from tests.custom_resources.faults.world import Clock, Fault, Faults, World
 from tests.custom_resources.load_balancer_fakes import LISTENER, OTHER_LISTENER, LoadBalancer
 
@@ -172,14 +174,15 @@ class RuleWorld(World):
             "Priority": st.sampled_from(["1", "2"]),
             "BlueTargetGroupArn": st.sampled_from(GROUPS[:2]),
             "GreenTargetGroupArn": st.sampled_from(GROUPS[2:]),
+            "Tags": some_tags,
         }
     )
 
     _life = MappingProxyType({"ListenerArn": LISTENERS[0], "GreenTargetGroupArn": GROUPS[2]})
     life = (
-        {**_life, "Priority": "1", "BlueTargetGroupArn": GROUPS[0]},
-        {**_life, "Priority": "1", "BlueTargetGroupArn": GROUPS[1]},
-        {**_life, "Priority": "2", "BlueTargetGroupArn": GROUPS[1]},
+        {**_life, "Priority": "1", "BlueTargetGroupArn": GROUPS[0], "Tags": A_FEW},
+        {**_life, "Priority": "1", "BlueTargetGroupArn": GROUPS[1], "Tags": CHANGED},
+        {**_life, "Priority": "2", "BlueTargetGroupArn": GROUPS[1], "Tags": CHANGED},
     )
 
     def __init__(self, clock: Clock, faults: Faults) -> None:
@@ -190,6 +193,7 @@ class RuleWorld(World):
         self._balancer.create_rule(LISTENERS[1], 2, [], [action], [])
         self._side = 0
         """Where ECS has left the traffic: 0 is blue, 1 is green."""
+        self._given: list[dict[str, Any]] = []
 
     def backend(self, service: str, region: str | None) -> LoadBalancer:
         assert (service, region) == ("elbv2", None)
@@ -237,7 +241,9 @@ class RuleWorld(World):
         groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
         named = {group["TargetGroupArn"] for group in groups}
         wanted = {properties["BlueTargetGroupArn"], properties["GreenTargetGroupArn"]}
-        return [] if named <= wanted else [f"{named} aren't {wanted}"]
+        tags = tag_mapping(self._balancer.tags[rule["RuleArn"]])
+        untruths = untrue_tags([(rule, tags)], properties, self._given)
+        return untruths + ([] if named <= wanted else [f"{named} aren't {wanted}"])
 
     def untruths_of_delete(self, physical_id: str) -> list[str]:
         return [physical_id] if physical_id in self.ours() else []
@@ -247,8 +253,13 @@ class RuleWorld(World):
         return kind != "Delete" and taken
 
     def disturb(self, choice: int) -> None:
-        """ECS moves the traffic."""
+        """ECS moves the traffic, or somebody gives the rules a tag."""
         if not self._rules(True):
+            return
+        if choice == 5:
+            for rule in self._rules(True).values():
+                self._balancer.add_tags([rule["RuleArn"]], tag_list(THEIRS))
+                self._given.append(rule)
             return
         self._side = choice % 2
         for rule in self._rules(True).values():

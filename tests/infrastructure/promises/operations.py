@@ -357,7 +357,10 @@ def the_stack_tells_its_version(templates: Templates) -> list[str]:
     return differences("TemplateVersion", version, {"Ref": "ArtifactPrefix"})
 
 
-TAGS = [{"Key": "Project", "Value": {"Ref": "ProjectName"}}, {"Key": "Stage", "Value": {"Ref": "Stage"}}]
+TAGS: list[dict[str, Any]] = [
+    {"Key": "Project", "Value": {"Ref": "ProjectName"}},
+    {"Key": "Stage", "Value": {"Ref": "Stage"}},
+]
 
 
 @promise
@@ -373,6 +376,36 @@ def everything_carries_project_and_stage(templates: Templates) -> list[str]:
         keys = {tag["Key"] for tag in own} if isinstance(own, list) else set(own)
         if keys & {"Project", "Stage"} and not name.startswith("main."):
             breaches.append(f"{name} overrides a tag of its stack")
+    return breaches
+
+
+# Types that make nothing with tags of its own, and why.
+WITHOUT_TAGS = {
+    "Custom::ClientSecret": "fills a secret of the stack's",
+    "Custom::ContainerImage": "images in a repository have no tags of this kind",
+    "Custom::Emptied": "makes nothing",
+    "Custom::GatewayTarget": "targets have no tags",
+    "Custom::ManagedPrefixList": "makes nothing",
+    "Custom::SigningKeys": "writes an object in a bucket of the stack's",
+    "Custom::ToolCall": "makes nothing",
+}
+
+
+@promise
+def what_custom_resources_make_carries_project_and_stage(templates: Templates) -> list[str]:
+    """CloudFormation tags only what it makes itself; a custom resource is told the tags, from the root on."""
+    breaches = []
+    for name, properties in all_resources(templates, "Custom::*"):
+        stem, _, logical_id = name.partition(".")
+        if templates[stem]["Resources"][logical_id]["Type"] in WITHOUT_TAGS:
+            continue
+        breaches += differences(f"tags of {name}", properties.get("Tags"), TAGS)
+        for child, stack in resources(templates["main"], "AWS::CloudFormation::Stack").items():
+            if stack["TemplateURL"]["Fn::Sub"].endswith(f"/{stem}.yaml"):
+                for tag in TAGS:
+                    parameter = tag["Value"]["Ref"]
+                    passed = stack["Parameters"].get(parameter)
+                    breaches += differences(f"{parameter} of {child}", passed, tag["Value"])
     return breaches
 
 
