@@ -79,6 +79,64 @@ def test_the_distribution_has_its_own_name_a_web_acl_and_a_log(project: Project)
     assert (len(found["web ACLs"]), found["certificates"], len(found["log deliveries"])) == (1, [DOMAIN], 1)
 
 
+def tags_beside_cloudformation(project: Project) -> dict[str, list[dict[str, str]]]:
+    """Tags of what the project's custom resources have made, by its kind."""
+    waf, acm, logs, elbv2 = (project.cloud.client(name) for name in ("wafv2", "acm", "logs", "elbv2"))
+    outputs = project.outputs()
+    acls = [acl["ARN"] for acl in waf.list_web_acls(Scope="CLOUDFRONT")["WebACLs"]]
+    certificates = acm.list_certificates()["CertificateSummaryList"]
+    parts = [
+        *[one["arn"] for one in logs.describe_delivery_sources()["deliverySources"]],
+        *[one["arn"] for one in logs.describe_delivery_destinations()["deliveryDestinations"]],
+        *[one["arn"] for one in logs.describe_deliveries()["deliveries"]],
+        *[
+            group["logGroupArn"]
+            for name in ("WebAclLogGroupName", "AccessLogGroupName")
+            for group in logs.describe_log_groups(logGroupNamePrefix=outputs[name])["logGroups"]
+        ],
+    ]
+    rules = [
+        rule["RuleArn"]
+        for balancer in elbv2.describe_load_balancers()["LoadBalancers"]
+        for listener in elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+        for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
+        if rule["Priority"] != "default"
+    ]
+    described = elbv2.describe_tags(ResourceArns=rules)["TagDescriptions"]
+    found = {
+        "web ACL": [
+            mapping(waf.list_tags_for_resource(ResourceARN=arn)["TagInfoForResource"]["TagList"])
+            for arn in acls
+        ],
+        "certificate": [
+            mapping(acm.list_tags_for_certificate(CertificateArn=one["CertificateArn"])["Tags"])
+            for one in certificates
+        ],
+        "log": [logs.list_tags_for_resource(resourceArn=arn)["tags"] for arn in parts],
+        "listener rule": [mapping(one["Tags"]) for one in described],
+    }
+    # Those that carry the mark of this project's stacks.
+    stack = f"{project.stack_name}-"
+    return {
+        kind: [tags for tags in every if tags.get("custom-resource:stack", "").startswith(stack)]
+        for kind, every in found.items()
+    }
+
+
+def mapping(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def test_what_custom_resources_made_has_the_stacks_tags(project: Project) -> None:
+    found = tags_beside_cloudformation(project)
+    numbers = {kind: len(every) for kind, every in found.items()}
+    assert numbers == {"web ACL": 1, "certificate": 1, "log": 5, "listener rule": 2}
+    wanted = {"Project": "whole-way-server", "Stage": "dev"}
+    for kind, every in found.items():
+        for tags in every:
+            assert {key: tags.get(key) for key in wanted} == wanted, kind
+
+
 def test_the_stack_tells_of_the_call_that_ended_the_deploy(project: Project) -> None:
     outputs = project.outputs()
     assert (outputs["ToolCall"], outputs["ToolCallAnswer"]) == ("whole-way-server___simpleadd", "30")

@@ -25,6 +25,7 @@ PREFIX = "server/0123456789abcdef/"
 BUNDLE = {"ArtifactBucket": BUCKET, "ArtifactPrefix": PREFIX, "PermissionsBoundary": ""}
 WEB_ACL = {
     "ProjectName": "tools",
+    "Stage": "dev",
     "RateLimit": "1000",
     "AllowedCountries": "",
     "BlockedCountries": "KP",
@@ -120,6 +121,19 @@ def certificates(acm: Any) -> dict[str, str]:
     return {one["CertificateArn"]: one["DomainName"] for one in listed["CertificateSummaryList"]}
 
 
+def given_tags(tags: dict[str, str] | list[dict[str, str]]) -> dict[str, str]:
+    """Tags of a thing of a custom resource, without the marks that say whose it is."""
+    found = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+    assert "custom-resource:owner" in found
+    return {key: value for key, value in found.items() if not key.startswith("custom-resource:")}
+
+
+def log_tags(client: Callable[..., Any], kind: str, name: str) -> dict[str, str]:
+    """Tags of a log group, or of a part of a delivery, in CloudFront's region."""
+    arn = f"arn:aws:logs:us-east-1:000000000000:{kind}:{name}"
+    return given_tags(client("logs").list_tags_for_resource(resourceArn=arn)["tags"])
+
+
 def refusal(call: Callable[..., Any], **parameters: Any) -> str:
     """The error code a call is answered with."""
     with pytest.raises(ClientError) as caught:
@@ -153,14 +167,20 @@ def test_a_web_acl_lives_in_cloudfronts_region_changes_in_place_and_goes_whole(
     assert log_groups(client) == {outputs["WebAclLogGroupName"]: 30}
     logging = waf.get_logging_configuration(ResourceArn=outputs["WebAclArn"])["LoggingConfiguration"]
     assert logging["LogDestinationConfigs"][0].endswith(outputs["WebAclLogGroupName"])
+    tags = waf.list_tags_for_resource(ResourceARN=outputs["WebAclArn"])["TagInfoForResource"]["TagList"]
+    assert given_tags(tags) == {"Project": "tools", "Stage": "dev"}
+    assert log_tags(client, "log-group", outputs["WebAclLogGroupName"]) == given_tags(tags)
 
-    changed = {**BUNDLE, **WEB_ACL, "RateLimit": "2000", "LogRetentionDays": "90"}
+    changed = {**BUNDLE, **WEB_ACL, "RateLimit": "2000", "LogRetentionDays": "90", "Stage": "test"}
     stack = stacks.update(cloudformation, "edge-acl", template("waf"), changed)
     assert stack["StackStatus"] == "UPDATE_COMPLETE"
     assert stacks.outputs(stack) == outputs
     found = waf.get_web_acl(Name=name, Scope="CLOUDFRONT", Id=acl_id)["WebACL"]
     assert found["Rules"][1]["Statement"]["RateBasedStatement"]["Limit"] == 2000
     assert log_groups(client) == {outputs["WebAclLogGroupName"]: 90}
+    tags = waf.list_tags_for_resource(ResourceARN=outputs["WebAclArn"])["TagInfoForResource"]["TagList"]
+    assert given_tags(tags) == {"Project": "tools", "Stage": "test"}
+    assert log_tags(client, "log-group", outputs["WebAclLogGroupName"]) == given_tags(tags)
 
     assert stacks.delete(cloudformation, "edge-acl")["StackStatus"] == "DELETE_COMPLETE"
     assert (web_acls(waf), log_groups(client)) == ([], {})
@@ -276,8 +296,9 @@ def test_waf_refuses_what_aws_refuses(client: Callable[..., Any], waf: Any) -> N
 # --- certificate ---
 
 
-def certificate_parameters(domain: str, zone_id: str = "") -> dict[str, str]:
-    return {**BUNDLE, "DomainName": domain, "HostedZoneId": zone_id, "LogRetentionDays": "30"}
+def certificate_parameters(domain: str, zone_id: str = "", stage: str = "dev") -> dict[str, str]:
+    identity = {"ProjectName": "tools", "Stage": stage, "DomainName": domain, "HostedZoneId": zone_id}
+    return {**BUNDLE, **identity, "LogRetentionDays": "30"}
 
 
 def test_a_certificate_is_validated_replaced_and_goes_with_its_record(
@@ -295,6 +316,15 @@ def test_a_certificate_is_validated_replaced_and_goes_with_its_record(
     )
     ((record, value),) = cnames(route53, zone_id).items()
     assert outputs["ValidationRecords"] == f"{record} CNAME {value}"
+    tags = acm.list_tags_for_certificate(CertificateArn=outputs["CertificateArn"])["Tags"]
+    assert given_tags(tags) == {"Project": "tools", "Stage": "dev"}
+
+    stack = stacks.update(
+        cloudformation, "edge-cert", template("certificate"), certificate_parameters(first, zone_id, "test")
+    )
+    assert (stack["StackStatus"], stacks.outputs(stack)) == ("UPDATE_COMPLETE", outputs)
+    tags = acm.list_tags_for_certificate(CertificateArn=outputs["CertificateArn"])["Tags"]
+    assert given_tags(tags) == {"Project": "tools", "Stage": "test"}
 
     stack = stacks.update(
         cloudformation, "edge-cert", template("certificate"), certificate_parameters(second, zone_id)
@@ -382,6 +412,22 @@ def balancer(local_cloud: LocalCloud, client: Callable[..., Any], echo_port: int
     return Edge(local_cloud, client, REGION).forwarding_load_balancer(echo_port)
 
 
+def access_log_parts(client: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+    """The one source, destination and delivery, as CloudWatch Logs describes them."""
+    logs = client("logs")
+    (source,) = logs.describe_delivery_sources()["deliverySources"]
+    (destination,) = logs.describe_delivery_destinations()["deliveryDestinations"]
+    (delivery,) = logs.describe_deliveries()["deliveries"]
+    return {"delivery-source": source, "delivery-destination": destination, "delivery": delivery}
+
+
+def access_log_tags(client: Callable[..., Any]) -> list[dict[str, str]]:
+    """The tags of the one access log's four parts."""
+    (group,) = log_groups(client, "/aws/vendedlogs/")
+    names = {kind: one.get("id") or one["name"] for kind, one in access_log_parts(client).items()}
+    return [log_tags(client, kind, name) for kind, name in {"log-group": group, **names}.items()]
+
+
 def distribution_parameters(balancer: dict[str, Any], **more: str) -> dict[str, str]:
     return {
         "ProjectName": "tools",
@@ -442,11 +488,18 @@ def test_a_distribution_with_everything(
 
     # Its access log, which comes and goes beside it.
     identity = {"ProjectName": "tools", "DistributionId": outputs["DistributionId"], "LogRetentionDays": "30"}
-    log = stacks.create(cloudformation, "edge-all-log", template("edge-log"), {**BUNDLE, **identity})
+    dev, test = ({**BUNDLE, **identity, "Stage": stage} for stage in ("dev", "test"))
+    log = stacks.create(cloudformation, "edge-all-log", template("edge-log"), dev)
     assert log["StackStatus"] == "CREATE_COMPLETE", stacks.failure_reasons(cloudformation, "edge-all-log")
-    (source,) = client("logs").describe_delivery_sources()["deliverySources"]
-    assert source["resourceArns"][0].endswith(f":distribution/{outputs['DistributionId']}")
+    parts = access_log_parts(client)
+    assert parts["delivery-source"]["resourceArns"][0].endswith(f":distribution/{outputs['DistributionId']}")
     assert log_groups(client, "/aws/vendedlogs/") == {stacks.outputs(log)["AccessLogGroupName"]: 30}
+    assert access_log_tags(client) == [{"Project": "tools", "Stage": "dev"}] * 4
+    assert all("tags" not in part for part in parts.values()), "as on AWS"
+    changed = stacks.update(cloudformation, "edge-all-log", template("edge-log"), test)
+    assert changed["StackStatus"] == "UPDATE_COMPLETE", stacks.failure_reasons(cloudformation, "edge-all-log")
+    assert access_log_tags(client) == [{"Project": "tools", "Stage": "test"}] * 4
+    assert access_log_parts(client) == parts
     stacks.delete(cloudformation, "edge-all-log")
     assert client("logs").describe_delivery_sources()["deliverySources"] == []
     assert log_groups(client, "/aws/vendedlogs/") == {}
