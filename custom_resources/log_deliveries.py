@@ -145,7 +145,7 @@ class LogDeliveries:
             )["deliveryDestination"]["arn"]
             if destination is None:
                 return arn
-            destination = self._destination(name) or destination
+        # Also after a put: whether that changes the tags of what is there isn't documented.
         self._settle_tags(destination.arn, destination.tags, tagging)
         return destination.arn
 
