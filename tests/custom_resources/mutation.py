@@ -36,18 +36,22 @@ LONGEST_SECONDS = 40
 # The tests of modules that aren't tested by a file of their own name alone.
 TESTED_BY = {
     "aws": ("aws", "package", "smoke_test_hook", "tool_call"),
-    "certificates": ("edge_certificate",),
+    "certificates": ("edge_certificate", "tags"),
     "edge": ("edge_web_acl", "edge_certificate"),
+    "edge_access_log": ("edge_access_log", "tags"),
+    "edge_certificate": ("edge_certificate", "tags"),
+    "edge_web_acl": ("edge_web_acl", "tags"),
     "helper": ("lifecycle",),
     "issuers": ("tokens", "signing_keys"),
-    "log_deliveries": ("edge_access_log",),
-    "log_groups": ("edge_web_acl", "edge_access_log"),
+    "listener_rule": ("listener_rule", "tags"),
+    "log_deliveries": ("edge_access_log", "tags"),
+    "log_groups": ("edge_web_acl", "edge_access_log", "tags"),
     "mcp_probe": ("mcp_probe", "smoke_test_probe", "tool_call"),
     "ownership": ("ownership", "edge_web_acl", "edge_certificate"),
-    "properties": ("properties", "tool_call"),
+    "properties": ("properties", "tags", "tool_call"),
     "targets": ("gateway_target",),
     "waiting": ("waiting", "gateway_target"),
-    "web_acls": ("edge_web_acl",),
+    "web_acls": ("edge_web_acl", "tags"),
 }
 # Lines whose change makes no difference a test could see, each with the reason.
 EQUIVALENT: dict[tuple[str, str], str] = {

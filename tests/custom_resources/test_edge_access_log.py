@@ -170,6 +170,18 @@ def test_a_destination_that_somebody_changed_is_put_right(
     assert logs.destinations[NAME]["tags"] == {**OWNER.tags(), "Stage": "prod"}
 
 
+@pytest.mark.parametrize("operation", ["get_delivery_source", "list_tags_for_resource"])
+def test_what_may_not_be_read_is_told_and_not_taken_for_gone(
+    run: Run, clients: Clients, logs: LogDeliveries, operation: str
+) -> None:
+    create(run, clients)
+    logs.errors[operation] = [ApiError("AccessDeniedException", "not allowed")]
+    response = update(run, clients, PROPERTIES)
+    assert response["Status"] == "FAILED"
+    assert "not allowed" in response["Reason"]
+    assert len(logs.called("put_delivery_source")) == 1
+
+
 def test_a_delivery_that_goes_while_its_tags_are_read_is_made_anew(
     run: Run, clients: Clients, logs: LogDeliveries
 ) -> None:

@@ -212,6 +212,17 @@ def test_another_ones_log_group_is_neither_taken_nor_deleted(
     assert "days" not in logs.groups[GROUP]
 
 
+@pytest.mark.parametrize("operation", ["create_log_group", "list_tags_for_resource"])
+def test_a_log_group_that_may_not_be_made_or_read_is_told(
+    run: Run, clients: Clients, logs: LogGroups, operation: str
+) -> None:
+    create(run, clients)
+    logs.errors[operation] = [ApiError("AccessDeniedException", "not allowed")]
+    response = update(run, clients, PROPERTIES)
+    assert response["Status"] == "FAILED"
+    assert "not allowed" in response["Reason"]
+
+
 def test_update_changes_in_place(run: Run, clients: Clients, waf: Waf, logs: LogGroups) -> None:
     arn = create(run, clients)["Data"]["Arn"]
     response = update(run, clients, {**PROPERTIES, "RateLimit": "500", "LogRetentionDays": "90"})
