@@ -1,8 +1,11 @@
 """The MCP server and the ASGI application that serves it."""
 
+from collections.abc import Callable
+
 import fastmcp
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
 from . import sessions, tools
 from ._distribution import this_distribution
@@ -48,15 +51,16 @@ def build_app(settings: Settings) -> Starlette:
     sessions.install(app, server, settings)
     app.router.redirect_slashes = False
     add_guards(app, settings)
+    keep_ids: Callable[[ASGIApp], ASGIApp] = KeepRequestIds
     if settings.traces_endpoint is not None:
         # Imported late: a server that sends no traces loads nothing of them.
         from .traces import add_traces
 
-        add_traces(app, server, settings.traces_endpoint, settings.traces_sample_ratio)
+        keep_ids = add_traces(app, server, settings.traces_endpoint, settings.traces_sample_ratio)
     elif "telemetry_mode" not in fastmcp.settings.model_fields_set:
         # Spans that nobody receives take a tenth of the time of a call.
         fastmcp.settings.telemetry_mode = "propagation_only"
     app.add_middleware(LogRequests, every_request=settings.log_level == "DEBUG")
-    app.add_middleware(KeepRequestIds)
+    app.add_middleware(keep_ids)
     app.add_middleware(TrimHeaders)
     return app

@@ -1,6 +1,7 @@
 """What logs and traces say of the request being served: AWS's trace id, the MCP session id, the tool."""
 
 import re
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -66,6 +67,22 @@ def current_trace_id() -> str | None:
     return None if header is None else xray_trace_id(header.trace_id)
 
 
+def read_ids(headers: Iterable[tuple[bytes, bytes]]) -> RequestIds:
+    """Read the ids in the headers of a request, whose names are in lower case."""
+    header = session_id = traceparent = None
+    for name, value in headers:
+        if name == b"x-amzn-trace-id":
+            header = parse_trace_header(value.decode("latin-1"))
+        elif name == b"mcp-session-id":
+            text = value.decode("latin-1")
+            session_id = text if _SESSION_ID.match(text) else None
+        elif name == b"traceparent":
+            traceparent = value.decode("latin-1")
+    if header is session_id is traceparent is None:
+        return NO_IDS
+    return RequestIds(header, session_id, traceparent)
+
+
 class KeepRequestIds:
     """Set `current_ids` while a request is served."""
 
@@ -77,16 +94,7 @@ class KeepRequestIds:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        header = session_id = traceparent = None
-        for name, value in scope["headers"]:
-            if name == b"x-amzn-trace-id":
-                header = parse_trace_header(value.decode("latin-1"))
-            elif name == b"mcp-session-id":
-                text = value.decode("latin-1")
-                session_id = text if _SESSION_ID.match(text) else None
-            elif name == b"traceparent":
-                traceparent = value.decode("latin-1")
-        token = current_ids.set(RequestIds(header, session_id, traceparent))
+        token = current_ids.set(read_ids(scope["headers"]))
         try:
             await self.app(scope, receive, send)
         finally:

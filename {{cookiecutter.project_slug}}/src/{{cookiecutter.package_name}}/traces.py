@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from fastmcp import FastMCP
@@ -27,14 +27,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ._distribution import this_distribution
 from .aws_spans import trace_aws_calls
 from .otlp import SpanSender
-from .request_ids import RequestIds, TraceHeader, current_ids
+from .request_ids import RequestIds, TraceHeader, current_ids, read_ids
 
 # A process that is told to end sends what it has, but not for longer than this.
 FLUSH_SECONDS = 5
 
 _NOT_KEPT = context.create_key("not-kept")
-# The trace a load balancer began; it sends no span to be a child of.
-_begun_trace_id: ContextVar[int] = ContextVar("begun_trace_id", default=0)
+
+
+def _without_spans() -> Context:
+    token = context.attach(Context())
+    try:
+        with suppress_fastmcp_telemetry():
+            return context.get_current()
+    finally:
+        context.detach(token)
+
+
+# Attached, FastMCP makes no span: what its `suppress_fastmcp_telemetry` does, which costs a call more.
+_WITHOUT_SPANS = _without_spans()
+_DECISION = (_NOT_KEPT, *_WITHOUT_SPANS)
 
 
 class Tracers(TracerProvider):
@@ -61,17 +73,24 @@ class Tracers(TracerProvider):
 
 
 class BegunTraceIds(RandomIdGenerator):
-    """A root span joins the trace the load balancer began; without one it begins its own."""
+    """A root span joins the trace that the load balancer or `DecideOnTrace` began."""
 
     def generate_trace_id(self) -> int:
         """Return a 128-bit id."""
-        return _begun_trace_id.get() or super().generate_trace_id()
+        header = current_ids.get().trace
+        # A load balancer sends no span to be a child of; who sends one is the parent.
+        if header is not None and header.parent_id is None:
+            return header.trace_id
+        return super().generate_trace_id()
 
 
-def add_traces(app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio: float) -> None:
+def add_traces(
+    app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio: float
+) -> Callable[[ASGIApp], ASGIApp]:
     """Send the spans of this process to `endpoint` until the application's lifespan ends.
 
     `sample_ratio`, 0 to 1, is the share kept of the traces that begin here; a traced caller decides itself.
+    Returns the middleware to add in place of `KeepRequestIds`.
     """
     distribution = this_distribution()
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, where set, win.
@@ -87,13 +106,13 @@ def add_traces(app: Starlette, server: FastMCP[Any], endpoint: str, sample_ratio
     provider.add_span_processor(BatchSpanProcessor(SpanSender(endpoint)))
     trace.set_tracer_provider(provider)
     trace_aws_calls()
-    server._mcp_server.middleware.insert(0, SampleAhead(sampler))
-    app.add_middleware(ContinueTrace)
+    server._mcp_server.middleware.insert(0, HeedEnvelope())
     _flush_at_the_end(app, provider)
+    return partial(DecideOnTrace, sampler=sampler)
 
 
 class KeptTraces(TraceIdRatioBased):
-    """Samples a share of the traces, and nothing below a call that was decided on and isn't kept."""
+    """Samples a share of the traces, and nothing below a request that was decided on and isn't kept."""
 
     def should_sample(self, parent_context: Context | None, *rest: Any, **options: Any) -> SamplingResult:
         """Decide on a span without a parent."""
@@ -102,86 +121,84 @@ class KeptTraces(TraceIdRatioBased):
         return super().should_sample(parent_context, *rest, **options)
 
 
-class SampleAhead:
-    """Decides on a trace before FastMCP gathers what its span would say, which calls without one are spared.
+class DecideOnTrace:
+    """Decides on a request's trace, once, and sets `current_ids`, in place of `KeepRequestIds`.
 
-    FastMCP's spans, where a request gets one, are as they were: the sampler decides the same again.
+    Most requests begin a trace that isn't kept. Theirs is the short way: one context is attached, in which
+    FastMCP makes no span. Where it makes one, the sampler decides the same again.
     """
 
-    def __init__(self, sampler: TraceIdRatioBased) -> None:
-        self._sampler = sampler
-        self._ids = RandomIdGenerator()
-        with suppress_fastmcp_telemetry():
-            self._not_kept = context.set_value(_NOT_KEPT, True)
-
-    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Serve a request, without FastMCP's spans if its trace isn't kept."""
-        current = context.get_current()
-        if current:
-            caller = trace.get_current_span(current).get_span_context()
-            if caller.is_valid:
-                if caller.trace_flags.sampled:
-                    return await call_next(ctx)
-                with suppress_fastmcp_telemetry():
-                    return await call_next(ctx)
-        if ctx.meta and "traceparent" in ctx.meta:
-            # FastMCP reads it, and its span follows the caller's decision.
-            return await call_next(ctx)
-        trace_id = _begun_trace_id.get() or self._ids.generate_trace_id()
-        if trace_id & self._sampler.TRACE_ID_LIMIT < self._sampler.bound:
-            begun = _begun_trace_id.set(trace_id)
-            try:
-                return await call_next(ctx)
-            finally:
-                _begun_trace_id.reset(begun)
-        # Log lines have its id all the same.
-        _, session_id, traceparent = current_ids.get()
-        ids = current_ids.set(RequestIds(TraceHeader(trace_id, None, False), session_id, traceparent))
-        token = context.attach(Context({**current, **self._not_kept}) if current else self._not_kept)
-        try:
-            return await call_next(ctx)
-        finally:
-            context.detach(token)
-            current_ids.reset(ids)
-
-
-class ContinueTrace:
-    """Make the request's spans part of the trace its `X-Amzn-Trace-Id`, or else `traceparent`, names."""
-
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, sampler: TraceIdRatioBased) -> None:
         self.app = app
+        self._mask, self._bound = sampler.TRACE_ID_LIMIT, sampler.bound
+        self._new_trace_id = RandomIdGenerator().generate_trace_id
+        self._not_kept = context.set_value(_NOT_KEPT, True, _WITHOUT_SPANS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Attach the caller's context while the request is served."""
-        ids = current_ids.get()
-        if scope["type"] != "http" or (ids.trace is None and ids.traceparent is None):
+        """Attach the trace while the request is served."""
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun = _begun_trace_id.set(self._begun())
-        caller = self._caller()
-        token = None if caller is None else context.attach(caller)
+        ids = read_ids(scope["headers"])
+        current = context.get_current()
+        serving = None
+        if ids.trace is not None or ids.traceparent is not None:
+            serving = self._of_caller(ids)
+        if serving is None and current and trace.get_current_span(current).get_span_context().is_valid:
+            # Something outside of this application traces it.
+            serving = self._following(current)
+        if serving is None:
+            header = ids.trace
+            if header is None:
+                # Log lines have its id, kept or not.
+                header = TraceHeader(self._new_trace_id(), None, False)
+                ids = RequestIds(header, ids.session_id, ids.traceparent)
+            if header.trace_id & self._mask < self._bound:
+                serving = current
+            else:
+                serving = Context({**current, **self._not_kept}) if current else self._not_kept
+        ids_token = current_ids.set(ids)
+        token = context.attach(serving)
         try:
             await self.app(scope, receive, send)
         finally:
-            if token is not None:
-                context.detach(token)
-            _begun_trace_id.reset(begun)
+            context.detach(token)
+            current_ids.reset(ids_token)
 
-    def _caller(self) -> Context | None:
-        ids = current_ids.get()
+    def _of_caller(self, ids: RequestIds) -> Context | None:
+        """Return the context of the span that `X-Amzn-Trace-Id`, or else `traceparent`, names."""
         if ids.trace is None:
-            if ids.traceparent is None:
-                return None
-            return TraceContextTextMapPropagator().extract({"traceparent": ids.traceparent}, Context())
+            found = TraceContextTextMapPropagator().extract({"traceparent": ids.traceparent or ""}, Context())
+            return self._following(found) if found else None
         if ids.trace.parent_id is None:
             return None
         flags = TraceFlags(TraceFlags.SAMPLED if ids.trace.sampled else TraceFlags.DEFAULT)
         parent = SpanContext(ids.trace.trace_id, ids.trace.parent_id, is_remote=True, trace_flags=flags)
-        return trace.set_span_in_context(NonRecordingSpan(parent), Context())
+        return self._following(trace.set_span_in_context(NonRecordingSpan(parent), Context()))
 
-    def _begun(self) -> int:
-        header = current_ids.get().trace
-        return header.trace_id if header is not None and header.parent_id is None else 0
+    def _following(self, caller: Context) -> Context:
+        """Return the context of a traced caller, without FastMCP's spans where the caller's isn't kept."""
+        if trace.get_current_span(caller).get_span_context().trace_flags.sampled:
+            return caller
+        return Context({**caller, **_WITHOUT_SPANS})
+
+
+class HeedEnvelope:
+    """Lets FastMCP follow the caller that a request's `_meta` names, whatever was decided without it."""
+
+    def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Awaitable[HandlerResult]:
+        """Serve a request; a plain function, since there is nearly never anything to do."""
+        if ctx.meta and "traceparent" in ctx.meta and context.get_value(_NOT_KEPT):
+            return self._undecided(ctx, call_next)
+        return call_next(ctx)
+
+    async def _undecided(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        current = context.get_current()
+        token = context.attach(Context({key: current[key] for key in current if key not in _DECISION}))
+        try:
+            return await call_next(ctx)
+        finally:
+            context.detach(token)
 
 
 def _flush_at_the_end(app: Starlette, provider: TracerProvider) -> None:
