@@ -15,8 +15,6 @@ _ROOT = re.compile(r"1-([0-9a-fA-F]{8})-([0-9a-fA-F]{24})\Z")
 _PARENT = re.compile(r"[0-9a-fA-F]{16}\Z")
 _SESSION_ID = re.compile(r"[!-~]{1,128}\Z")
 
-_LOW_96_BITS = (1 << 96) - 1
-
 
 class TraceHeader(NamedTuple):
     """What `X-Amzn-Trace-Id` says; numbers are those of OpenTelemetry."""
@@ -55,7 +53,8 @@ def parse_trace_header(value: str) -> TraceHeader | None:
 
 def xray_trace_id(trace_id: int) -> str:
     """Write a trace id as X-Ray and load balancers do: `1-67891233-abcdef012345678912345678`."""
-    return f"1-{trace_id >> 96:08x}-{trace_id & _LOW_96_BITS:024x}"
+    digits = trace_id.to_bytes(16).hex()
+    return f"1-{digits[:8]}-{digits[8:]}"
 
 
 def current_trace_id() -> str | None:

@@ -1,5 +1,6 @@
 """Spans as they arrive: a real server process, a real botocore call, and a loopback OTLP endpoint."""
 
+import asyncio
 import gzip
 import json
 import subprocess
@@ -9,12 +10,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from fastmcp.telemetry import telemetry_mode
+from opentelemetry import context
+from opentelemetry.propagate import inject
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -206,6 +215,124 @@ def test_a_caller_named_in_the_envelope_alone_is_the_parent(start: Start, sink: 
     assert (span["traceId"], span["parentSpanId"]) == (ROOT_HEX, PARENT)
 
 
+def test_each_request_of_a_session_is_decided_on_by_itself(start: Start, sink: Sink) -> None:
+    kept, dropped = (f"Root=1-67891233-00000001{low}" for low in ("0000000000000001", "ffffffffffffffff"))
+    client = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "t", "version": "1"},
+    }
+    with start(TRACES_ENDPOINT=sink.url, TRACES_SAMPLE_RATIO="0.5", MCP_STATEFUL="true") as server:
+        for opening in (dropped, kept):
+            begun = server.rpc("initialize", client, X_Amzn_Trace_Id=opening)
+            session = {
+                "MCP_Session_Id": begun.headers["mcp-session-id"],
+                "MCP_Protocol_Version": "2025-06-18",
+            }
+            for header in (kept, dropped, kept):
+                answer = server.rpc("tools/call", CALL, X_Amzn_Trace_Id=header, **session)
+                assert answer.status == 200
+        lines = [json.loads(line) for line in server.stop()]
+    assert [span["name"] for span in sink.spans()].count("tools/call simpleadd") == 4
+    assert {span["traceId"][16:] for span in sink.spans()} == {"0000000000000001"}
+    named = [line["trace_id"][-16:] for line in lines if line["event"] == "tool.succeeded"]
+    assert named == ["0000000000000001", "f" * 16, "0000000000000001"] * 2
+
+
+def test_one_decision_is_made_and_the_sampler_makes_the_same(package: Any) -> None:
+    traces, request_ids = package("traces"), package("request_ids")
+    seen = []
+
+    async def application(*_arguments: object) -> None:
+        header = request_ids.current_ids.get().trace
+        assert request_ids.current_trace_id() == request_ids.xray_trace_id(header.trace_id)
+        # FastMCP's own question, and the sampler's answer to anybody who begins a span here.
+        sampled = sampler.should_sample(None, header.trace_id, "any").decision
+        seen.append((telemetry_mode(), sampled))
+        assert traces.BegunTraceIds().generate_trace_id() == header.trace_id
+
+    sampler = traces.KeptTraces(0.5)
+    decide = traces.DecideOnTrace(application, sampler)
+    for _ in range(200):
+        asyncio.run(decide({"type": "http", "headers": []}, None, None))
+    kept, dropped = ("native", Decision.RECORD_AND_SAMPLE), ("propagation_only", Decision.DROP)
+    assert set(seen) == {kept, dropped}
+    assert 60 < seen.count(kept) < 140
+    # Nothing of a request is left behind.
+    assert context.get_current() == {}
+    assert request_ids.current_ids.get() is request_ids.NO_IDS
+
+
+@pytest.mark.parametrize(
+    ("headers", "mode", "trace_id"),
+    [
+        ([(b"x-amzn-trace-id", f"Root={ROOT};Parent={PARENT};Sampled=1".encode())], "native", ROOT),
+        ([(b"x-amzn-trace-id", f"Root={ROOT};Parent={PARENT}".encode())], "propagation_only", ROOT),
+        ([(b"traceparent", f"00-{ROOT_HEX}-{PARENT}-01".encode())], "native", ROOT),
+        ([(b"traceparent", f"00-{ROOT_HEX}-{PARENT}-00".encode())], "propagation_only", ROOT),
+        # Whatever can't be read is nobody's decision.
+        ([(b"traceparent", b"00-nonsense-01")], "propagation_only", None),
+    ],
+)
+def test_a_callers_decision_goes_on_to_whom_the_tool_calls(
+    package: Any, headers: list[tuple[bytes, bytes]], mode: str, trace_id: str | None
+) -> None:
+    traces, request_ids = package("traces"), package("request_ids")
+    told: list[tuple[str, dict[str, str], str]] = []
+
+    async def application(*_arguments: object) -> None:
+        carrier: dict[str, str] = {}
+        inject(carrier)
+        told.append((telemetry_mode(), carrier, request_ids.current_trace_id()))
+
+    decide = traces.DecideOnTrace(application, traces.KeptTraces(0.0))
+    asyncio.run(decide({"type": "http", "headers": headers}, None, None))
+    ((found, carrier, named),) = told
+    assert found == mode
+    if trace_id is None:
+        assert carrier == {}
+        assert named not in {None, ROOT}
+    else:
+        assert carrier == {"traceparent": f"00-{ROOT_HEX}-{PARENT}-0{int(mode == 'native')}"}
+        assert named == trace_id
+
+
+def test_a_tracer_outside_of_the_application_is_followed(package: Any) -> None:
+    traces = package("traces")
+    modes = []
+
+    async def application(*_arguments: object) -> None:
+        assert context.get_value("baggage") == "kept"
+        modes.append(telemetry_mode())
+
+    decide = traces.DecideOnTrace(application, traces.KeptTraces(0.0))
+    for flags in (None, TraceFlags.DEFAULT, TraceFlags.SAMPLED):
+        outside = context.set_value("baggage", "kept")
+        if flags is not None:
+            span = NonRecordingSpan(SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(flags)))
+            outside = set_span_in_context(span, outside)
+        token = context.attach(outside)
+        asyncio.run(decide({"type": "http", "headers": []}, None, None))
+        context.detach(token)
+    assert modes == ["propagation_only", "propagation_only", "native"]
+
+
+def test_attributes_are_copied_in_one_go_and_names_need_not_be_text(package: Any, sink: Sink) -> None:
+    otlp = package("otlp")
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(otlp.SpanSender(sink.url)))
+    with provider.get_tracer("test").start_as_current_span("half \ud800", attributes={"a": "b"}) as span:
+        pass
+    provider.shutdown()
+    # As otlp.py counts on, to walk a dictionary in place of a mapping written in Python.
+    assert isinstance(span, ReadableSpan)
+    assert isinstance(span.attributes, MappingProxyType)
+    assert type(span.attributes.copy()) is dict
+    (sent,) = sink.spans()
+    assert sent["name"] == "half \ud800"
+    assert attributes(sent) == {"a": "b"}
+
+
 @pytest.mark.parametrize("reachable", [True, False])
 def test_an_endpoint_that_fails_costs_one_log_line_and_no_call(
     start: Start, sink: Sink, reachable: bool
@@ -266,9 +393,6 @@ def test_only_xray_is_sent_a_signature(
 def test_a_batch_for_xray_carries_a_valid_signature(
     package: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
     for name, value in {**AWS, "AWS_SESSION_TOKEN": "session-token"}.items():
         monkeypatch.setenv(name, value)
     otlp = package("otlp")
