@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import Attributes
@@ -32,8 +32,6 @@ from .request_ids import RequestIds, TraceHeader, current_ids, read_ids
 # A process that is told to end sends what it has, but not for longer than this.
 FLUSH_SECONDS = 5
 
-_NOT_KEPT = context.create_key("not-kept")
-
 
 def _without_spans() -> Context:
     token = context.attach(Context())
@@ -44,9 +42,8 @@ def _without_spans() -> Context:
         context.detach(token)
 
 
-# Attached, FastMCP makes no span: what its `suppress_fastmcp_telemetry` does, which costs a call more.
+# Attached, FastMCP makes no span. Entering `suppress_fastmcp_telemetry` with each call takes longer.
 _WITHOUT_SPANS = _without_spans()
-_DECISION = (_NOT_KEPT, *_WITHOUT_SPANS)
 
 
 class Tracers(TracerProvider):
@@ -95,7 +92,7 @@ def add_traces(
     distribution = this_distribution()
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, where set, win.
     resource = Resource.create({"service.name": distribution.name, "service.version": distribution.version})
-    sampler = KeptTraces(sample_ratio)
+    sampler = TraceIdRatioBased(sample_ratio)
     provider = Tracers(
         sampler=ParentBased(sampler),
         resource=resource.merge(OTELResourceDetector().detect()),
@@ -111,28 +108,17 @@ def add_traces(
     return partial(DecideOnTrace, sampler=sampler)
 
 
-class KeptTraces(TraceIdRatioBased):
-    """Samples a share of the traces, and nothing below a request that was decided on and isn't kept."""
-
-    def should_sample(self, parent_context: Context | None, *rest: Any, **options: Any) -> SamplingResult:
-        """Decide on a span without a parent."""
-        if context.get_value(_NOT_KEPT, parent_context):
-            return SamplingResult(Decision.DROP)
-        return super().should_sample(parent_context, *rest, **options)
-
-
 class DecideOnTrace:
     """Decides on a request's trace, once, and sets `current_ids`, in place of `KeepRequestIds`.
 
     Most requests begin a trace that isn't kept. Theirs is the short way: one context is attached, in which
-    FastMCP makes no span. Where it makes one, the sampler decides the same again.
+    FastMCP makes no span. On spans of others the sampler decides the same again, since they get the same id.
     """
 
     def __init__(self, app: ASGIApp, sampler: TraceIdRatioBased) -> None:
         self.app = app
         self._mask, self._bound = sampler.TRACE_ID_LIMIT, sampler.bound
         self._new_trace_id = RandomIdGenerator().generate_trace_id
-        self._not_kept = context.set_value(_NOT_KEPT, True, _WITHOUT_SPANS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Attach the trace while the request is served."""
@@ -156,7 +142,7 @@ class DecideOnTrace:
             if header.trace_id & self._mask < self._bound:
                 serving = current
             else:
-                serving = Context({**current, **self._not_kept}) if current else self._not_kept
+                serving = Context({**current, **_WITHOUT_SPANS}) if current else _WITHOUT_SPANS
         ids_token = current_ids.set(ids)
         token = context.attach(serving)
         try:
@@ -188,13 +174,17 @@ class HeedEnvelope:
 
     def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Awaitable[HandlerResult]:
         """Serve a request; a plain function, since there is nearly never anything to do."""
-        if ctx.meta and "traceparent" in ctx.meta and context.get_value(_NOT_KEPT):
-            return self._undecided(ctx, call_next)
+        if ctx.meta and "traceparent" in ctx.meta:
+            return self._heeding(ctx, call_next)
         return call_next(ctx)
 
-    async def _undecided(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def _heeding(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         current = context.get_current()
-        token = context.attach(Context({key: current[key] for key in current if key not in _DECISION}))
+        if trace.get_current_span(current).get_span_context().is_valid:
+            # FastMCP too prefers the caller that the headers name.
+            return await call_next(ctx)
+        undecided = Context({key: value for key, value in current.items() if key not in _WITHOUT_SPANS})
+        token = context.attach(undecided)
         try:
             return await call_next(ctx)
         finally:

@@ -22,7 +22,7 @@ from opentelemetry import context
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 Start = Callable[..., AbstractContextManager[Any]]
@@ -251,7 +251,7 @@ def test_one_decision_is_made_and_the_sampler_makes_the_same(package: Any) -> No
         seen.append((telemetry_mode(), sampled))
         assert traces.BegunTraceIds().generate_trace_id() == header.trace_id
 
-    sampler = traces.KeptTraces(0.5)
+    sampler = TraceIdRatioBased(0.5)
     decide = traces.DecideOnTrace(application, sampler)
     for _ in range(200):
         asyncio.run(decide({"type": "http", "headers": []}, None, None))
@@ -285,7 +285,7 @@ def test_a_callers_decision_goes_on_to_whom_the_tool_calls(
         inject(carrier)
         told.append((telemetry_mode(), carrier, request_ids.current_trace_id()))
 
-    decide = traces.DecideOnTrace(application, traces.KeptTraces(0.0))
+    decide = traces.DecideOnTrace(application, TraceIdRatioBased(0.0))
     asyncio.run(decide({"type": "http", "headers": headers}, None, None))
     ((found, carrier, named),) = told
     assert found == mode
@@ -305,7 +305,7 @@ def test_a_tracer_outside_of_the_application_is_followed(package: Any) -> None:
         assert context.get_value("baggage") == "kept"
         modes.append(telemetry_mode())
 
-    decide = traces.DecideOnTrace(application, traces.KeptTraces(0.0))
+    decide = traces.DecideOnTrace(application, TraceIdRatioBased(0.0))
     for flags in (None, TraceFlags.DEFAULT, TraceFlags.SAMPLED):
         outside = context.set_value("baggage", "kept")
         if flags is not None:
