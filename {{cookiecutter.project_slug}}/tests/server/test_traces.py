@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any
 
+import fastmcp
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -66,6 +67,12 @@ class Sink:
                         for span in scope["spans"]
                     ]
         return found
+
+
+@pytest.fixture
+def fastmcp_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have FastMCP make spans, as in a process that never built the application without traces."""
+    monkeypatch.setattr(fastmcp.settings, "telemetry_mode", "native")
 
 
 def attributes(holder: dict[str, Any]) -> dict[str, Any]:
@@ -239,6 +246,7 @@ def test_each_request_of_a_session_is_decided_on_by_itself(start: Start, sink: S
     assert named == ["0000000000000001", "f" * 16, "0000000000000001"] * 2
 
 
+@pytest.mark.usefixtures("fastmcp_traces")
 def test_one_decision_is_made_and_the_sampler_makes_the_same(package: Any) -> None:
     traces, request_ids = package("traces"), package("request_ids")
     seen = []
@@ -263,6 +271,7 @@ def test_one_decision_is_made_and_the_sampler_makes_the_same(package: Any) -> No
     assert request_ids.current_ids.get() is request_ids.NO_IDS
 
 
+@pytest.mark.usefixtures("fastmcp_traces")
 @pytest.mark.parametrize(
     ("headers", "mode", "trace_id"),
     [
@@ -297,6 +306,7 @@ def test_a_callers_decision_goes_on_to_whom_the_tool_calls(
         assert named == trace_id
 
 
+@pytest.mark.usefixtures("fastmcp_traces")
 def test_a_tracer_outside_of_the_application_is_followed(package: Any) -> None:
     traces = package("traces")
     modes = []
