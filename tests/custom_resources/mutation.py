@@ -41,6 +41,7 @@ TESTED_BY = {
     "edge_access_log": ("edge_access_log", "tags"),
     "edge_certificate": ("edge_certificate", "tags"),
     "edge_web_acl": ("edge_web_acl", "tags"),
+    "expected_call": ("tool_call", "smoke_test_hook", "smoke_test_probe"),
     "helper": ("lifecycle",),
     "issuers": ("tokens", "signing_keys"),
     "listener_rule": ("listener_rule", "tags"),

@@ -1,7 +1,8 @@
 """A pytest plugin that notes every AWS call: `python -m pytest -p tests.custom_resources.recording …`.
 
-A line of the file named by RECORDED_CALLS is `{"service": …, "operation": …, "params": {…}}`; the names
-are botocore's. The note is taken where botocore has a call's parameters, whatever answers the call.
+A line of the file named by RECORDED_CALLS is `{"test": …, "service": …, "operation": …, "params": {…}}`: the
+test's node id, and botocore's names. The note is taken where botocore has a call's parameters, whatever
+answers the call.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
         client = create_client(session, service, *arguments, **options)
 
         def note(params: dict[str, Any], model: Any, **_: Any) -> None:
-            line = {"service": service, "operation": model.name, "params": params}
+            test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0]
+            line = {"test": test, "service": service, "operation": model.name, "params": params}
             with open(path, "a") as file:  # noqa: PTH123 - appends
                 file.write(json.dumps(line, default=str) + "\n")
 

@@ -93,7 +93,7 @@ RENDERED = {".taskcat.yml", "LICENSE", "Makefile", "README.md", "pyproject.toml"
 
 
 # Running the project's own tests takes minutes on a busy machine.
-run = partial(run_command, seconds=480)
+run = partial(run_command, seconds=900)
 
 
 def test_the_tree_is_the_expected_one(project: Path) -> None:
@@ -252,7 +252,7 @@ def test_style_and_types_hold_for_any_package_name(bake: Bake, package: str) -> 
     )
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 def test_the_installed_project_passes_its_own_tests(bake: Bake, tmp_path: Path) -> None:
     project = bake(project_name="Weather Desk", package_name="forecasts", description='Says "sun".')
     site = tmp_path / "site"

@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,12 @@ from tests.custom_resources.recording import FILE
 from tests.custom_resources.reference import CustomResource, custom_resources, in_words, statements
 from tests.infrastructure.cloudformation import ROOT, load_templates
 
+Calls = list[dict[str, Any]]
+
 TYPES = custom_resources()
 TEMPLATES = load_templates()
-pytestmark = pytest.mark.xdist_group("permissions")
+# One of the tests makes the notes for all.
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("permissions")]
 each_type = pytest.mark.parametrize("custom", TYPES, ids=[custom.type_name for custom in TYPES])
 
 RECORDING = "tests.custom_resources.recording"
@@ -116,37 +118,36 @@ def _project_of_build(params: dict[str, Any]) -> str:
     return str(params["id"] if "id" in params else params["ids"][0]).partition(":")[0]
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place for the notes of this module's runs."""
-    return tmp_path_factory.mktemp("calls")
+TESTS = ROOT / "tests" / "custom_resources"
+# The smoke test is no custom resource, so it has no world.
+MODULES = sorted({custom.resource.__module__.rpartition(".")[2] for custom in TYPES} | {"smoke_test_hook"})
 
 
-@cache
-def recorded(module: str, directory: Path) -> tuple[dict[str, Any], ...]:
-    """Return the calls that the unit tests of a module make."""
-    names = [module, *(["tokens"] if module in TAKES_TOKENS else [])]
-    tests = [ROOT / "tests" / "custom_resources" / f"test_{name}.py" for name in names]
-    assert tests[0].is_file(), f"{module} has no unit tests of its own"
-    faults = ROOT / "tests" / "custom_resources" / "faults" / "test_faults.py"
-    # The smoke test is no custom resource, so it has no world.
-    lives = [
-        f"{faults}::test_any_one_fault_at_any_one_call[{world.__name__}]"
+def files_of(module: str) -> list[str]:
+    """Return the names of the files with the unit tests of a module and of what calls for it."""
+    return [f"test_{module}.py", *(["test_tokens.py"] if module in TAKES_TOKENS else [])]
+
+
+def lives_of(module: str) -> list[str]:
+    """Return the tests, within their file, that let a module's resources live with faults."""
+    return [
+        f"test_any_one_fault_at_any_one_call[{world.__name__}]"
         for world in WORLDS
         if world.resource.__module__.endswith(f".{module}")
     ]
-    path = directory / f"{module}.jsonl"
+
+
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Calls:
+    """All calls that the unit tests of all modules make, and by which test."""
+    files = sorted({TESTS / name for module in MODULES for name in files_of(module)})
+    for file in files:
+        assert file.is_file(), f"{file.stem.removeprefix('test_')} has no unit tests of its own"
+    faults = TESTS / "faults" / "test_faults.py"
+    lives = [f"{faults}::{life}" for module in MODULES for life in lives_of(module)]
+    path = tmp_path_factory.mktemp("calls") / "calls.jsonl"
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "tests.custom_resources.recording",
-            *map(str, tests),
-            *lives,
-        ],
+        [sys.executable, "-m", "pytest", "-q", "-p", RECORDING, *map(str, files), *lives],
         cwd=ROOT,
         env={**os.environ, FILE: str(path), "FAULTS": FAULTS, "PYTEST_ADDOPTS": "-p no:cacheprovider"},
         capture_output=True,
@@ -154,10 +155,21 @@ def recorded(module: str, directory: Path) -> tuple[dict[str, Any], ...]:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    return tuple(json.loads(line) for line in path.read_text().splitlines())
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def calls(custom: CustomResource, directory: Path) -> list[dict[str, Any]]:
+def recorded(module: str, noted: Calls) -> Calls:
+    """Return the calls that the unit tests of a module make."""
+    files, lives = files_of(module), lives_of(module)
+
+    def is_of_module(test: str) -> bool:
+        path, _, name = test.partition("::")
+        return Path(path).name in files or name in lives
+
+    return [call for call in noted if is_of_module(call["test"])]
+
+
+def calls(custom: CustomResource, noted: Calls) -> Calls:
     """Return the calls of a type's function as the templates use it."""
     uses = [
         resource["Properties"]
@@ -171,7 +183,7 @@ def calls(custom: CustomResource, directory: Path) -> list[dict[str, Any]]:
         if not any(name in properties for properties in uses)
     }
     module = custom.resource.__module__.rpartition(".")[2]
-    return [call for call in recorded(module, directory) if call["service"] not in left_out]
+    return [call for call in recorded(module, noted) if call["service"] not in left_out]
 
 
 def actions_of(call: dict[str, Any]) -> tuple[str, ...]:
@@ -195,19 +207,17 @@ def allowed(custom: CustomResource) -> dict[str, list[str]]:
 
 
 @each_type
-def test_the_role_allows_the_calls_that_are_made_and_no_other(
-    custom: CustomResource, directory: Path
-) -> None:
-    needed = {action for call in calls(custom, directory) for action in actions_of(call)}
+def test_the_role_allows_the_calls_that_are_made_and_no_other(custom: CustomResource, noted: Calls) -> None:
+    needed = {action for call in calls(custom, noted) for action in actions_of(call)}
     assert needed, "no call was noted"
     assert set(allowed(custom)) == needed | OF_EVERY_FUNCTION | BESIDE.get(custom.type_name, set())
 
 
 @each_type
 def test_the_role_allows_them_on_what_they_are_about(
-    custom: CustomResource, directory: Path, say: Callable[[str], None]
+    custom: CustomResource, noted: Calls, say: Callable[[str], None]
 ) -> None:
-    permitted, made = allowed(custom), calls(custom, directory)
+    permitted, made = allowed(custom), calls(custom, noted)
     operations = len({(call["service"], call["operation"]) for call in made})
     say(f"{custom.type_name}: {len(made)} calls of {operations} operations checked against its policy")
     for call in made:
@@ -217,8 +227,8 @@ def test_the_role_allows_them_on_what_they_are_about(
             assert any(matches(custom, pattern, about) for pattern in patterns), (action, about, patterns)
 
 
-def test_the_smoke_tests_role_allows_its_calls_and_no_other(directory: Path) -> None:
-    needed = {action for call in recorded("smoke_test_hook", directory) for action in actions_of(call)}
+def test_the_smoke_tests_role_allows_its_calls_and_no_other(noted: Calls) -> None:
+    needed = {action for call in recorded("smoke_test_hook", noted) for action in actions_of(call)}
     granted = {
         action: statement["Resource"]
         for statement in statements(TEMPLATES["smoke-test"], "HookRole")
