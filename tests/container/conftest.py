@@ -76,7 +76,7 @@ def templates() -> Templates:
 def container_definition(templates: Templates) -> dict[str, Any]:
     """Return what the task definition says of the server's container."""
     ((_, task),) = resources(templates["fargate"], "AWS::ECS::TaskDefinition").items()
-    (definition,) = task["ContainerDefinitions"]
+    definition, *_ = task["ContainerDefinitions"]
     assert isinstance(definition, dict)
     return definition
 

@@ -24,6 +24,13 @@ def cloud() -> Iterator[LocalCloud]:
         yield started
 
 
+@pytest.fixture
+def inside_the_cloud(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process's own calls go to the local cloud."""
+    for name, value in cloud.environment().items():
+        monkeypatch.setenv(name, value)
+
+
 @dataclass(frozen=True)
 class Project:
     """A scaffolded project and the cloud it is deployed to."""

@@ -1,4 +1,4 @@
-"""A project within an organisation: its network, its permissions boundary, tokens instead of signatures."""
+"""A project within an organisation: its network, its boundary, its collector of traces, its tokens."""
 
 from __future__ import annotations
 
@@ -9,13 +9,34 @@ from typing import Any
 
 import pytest
 
+from custom_resources.mcp_probe import bearer, try_tool
 from local_cloud.launcher import LocalCloud
 from tests.end_to_end.conftest import Project
+from tests.end_to_end.gateway_token import token_of
 from tests.end_to_end.leftovers import everything
 from tests.infrastructure.cloudformation import INFRASTRUCTURE
-from tests.local_cloud import stacks
+from tests.local_cloud import container_service, stacks
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
+
+
+COLLECTOR = """
+import gzip, http.server
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        print(self.path, body.decode(), flush=True)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 4318), Collector).serve_forever()
+"""
+"""Logs what it is sent, and listens where only its own task reaches it."""
+TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,7 @@ class Organisation:
     vpc_id: str
     subnet_ids: str
     boundary: str
+    collector: str
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +65,8 @@ def organisation(cloud: LocalCloud) -> Iterator[Organisation]:
     }
     template = (INFRASTRUCTURE / "network.yaml").read_text(encoding="utf-8")
     network = stacks.outputs(stacks.create(cloudformation, "organisation", template, parameters))
-    yield Organisation(network["VpcId"], network["PrivateSubnetIds"], policy)
+    collector = container_service.Project(cloud.client, "collector").image("1", server=COLLECTOR)
+    yield Organisation(network["VpcId"], network["PrivateSubnetIds"], policy, collector.partition("/")[2])
     stacks.delete(cloudformation, "organisation")
     iam.delete_policy(PolicyArn=policy)
 
@@ -62,6 +85,10 @@ def project(
         "ExistingVpcId": organisation.vpc_id,
         "ExistingSubnetIds": organisation.subnet_ids,
         "PermissionsBoundary": organisation.boundary,
+        "Tracing": "true",
+        "TraceCollector": organisation.collector,
+        "Cpu": "512",
+        "Memory": "1024",
     }
     stage.write_text(json.dumps(content))
     done = made.deploy()
@@ -99,6 +126,27 @@ def test_the_server_runs_in_the_network_it_was_given(project: Project, organisat
     assert {zone["SubnetId"] for zone in zones} == set(subnets)
     assert not of_type(project, "AWS::EC2::VPC")
     assert not of_type(project, "AWS::EC2::VPCEndpoint")
+
+
+@pytest.mark.usefixtures("inside_the_cloud")
+def test_spans_go_to_the_collector_in_the_servers_task(project: Project) -> None:
+    outputs, bring_token = project.outputs(), bearer(token_of(project))
+
+    def sign(verb: str, address: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+        traced = f"Root=1-{TRACE[:8]}-{TRACE[8:]};Parent=b7ad6b7169203331;Sampled=1"
+        return {**bring_token(verb, address, headers, body), "X-Amzn-Trace-Id": traced}
+
+    trial = try_tool(outputs["ServerUrl"], 20, "simpleadd", {"a": 10, "b": 20}, sign)
+    assert trial.text == "30"
+    logs = project.cloud.client("logs")
+    (group,) = [name for name in of_type(project, "AWS::Logs::LogGroup") if "Fargate" in name]
+
+    def received() -> list[str]:
+        found = logs.filter_log_events(logGroupName=group, logStreamNamePrefix="collector/collector/")
+        return [event["message"] for event in found["events"] if TRACE in event["message"]]
+
+    spans = container_service.until(received, "the collector has the span", seconds=60)
+    assert spans[0].startswith("/v1/traces ")
 
 
 def test_every_role_keeps_within_the_boundary(project: Project, organisation: Organisation) -> None:

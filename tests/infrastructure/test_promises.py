@@ -9,9 +9,10 @@ import pytest
 
 from tests.infrastructure.cloudformation import PROJECT, Templates, load_templates, template_paths
 from tests.infrastructure.promises import PROMISES, edge, service
-from tests.infrastructure.promises.registry import only
+from tests.infrastructure.promises.registry import containers
 
 REMOVED = object()
+CONTAINERS = "fargate/Resources/TaskDefinition/Properties/ContainerDefinitions"
 
 # promise, path of what is changed, what it becomes
 BROKEN: list[tuple[str, str, Any]] = [
@@ -272,6 +273,23 @@ BROKEN: list[tuple[str, str, Any]] = [
     ),
     ("one_health_path_and_one_port", "alb/Resources/GreenTargetGroup/Properties/HealthCheckPath", "/mcp"),
     ("one_health_path_and_one_port", "alb/Resources/BlueTargetGroup/Properties/Port", 80),
+    *(
+        ("a_trace_collector_is_pinned_and_hurts_no_server", path, broken)
+        for path, broken in (
+            (f"{CONTAINERS}/1/Fn::If/1/Essential", True),
+            (f"{CONTAINERS}/1/Fn::If/1/Memory", 1024),
+            (f"{CONTAINERS}/1/Fn::If/1/Memory", REMOVED),
+            (f"{CONTAINERS}/1/Fn::If/1/ReadonlyRootFilesystem", False),
+            (f"{CONTAINERS}/1/Fn::If/1/Image", {"Ref": "TraceCollector"}),
+            (f"{CONTAINERS}/1/Fn::If/1/PortMappings", [{"ContainerPort": 4318}]),
+            (f"{CONTAINERS}/0/DependsOn", REMOVED),
+            ("main/Parameters/TraceCollector/AllowedPattern", ".*"),
+            (
+                "fargate/Resources/ExecutionRole/Properties/Policies/0/PolicyDocument/Statement/1/Resource",
+                ["*"],
+            ),
+        )
+    ),
     (
         "one_health_path_and_one_port",
         "fargate/Resources/TaskDefinition/Properties/ContainerDefinitions/0/HealthCheck/Command",
@@ -892,7 +910,7 @@ def test_a_server_that_hangs_up_first_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_image_starts_the_command_of_the_task_as_its_user() -> None:
-    (container,) = only(load_templates()["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(load_templates())
     dockerfile = (PROJECT / "Dockerfile").read_text()
     (command,) = container["Command"]
     assert f'CMD ["{command}"]' in dockerfile

@@ -58,6 +58,18 @@ def test_service_connect_needs_room_for_its_proxy() -> None:
     assert rule_problems(MAIN, DEV | {"ServiceConnect": "true", "Cpu": "512", "Memory": "1024"}) == []
 
 
+COLLECTOR = "ecr-public/aws-observability/aws-otel-collector@sha256:" + "0" * 64
+
+
+def test_a_trace_collector_needs_traces_and_room() -> None:
+    traced = {"TraceCollector": COLLECTOR, "Tracing": "true", "Cpu": "512", "Memory": "1024"}
+    assert rule_problems(MAIN, DEV | traced) == []
+    (problem,) = rule_problems(MAIN, DEV | traced | {"Tracing": "false"})
+    assert "the spans that Tracing makes" in problem
+    (problem,) = rule_problems(MAIN, DEV | traced | {"Cpu": "256", "Memory": "512"})
+    assert "1024 or more" in problem
+
+
 CERTIFICATE = "arn:aws:acm:us-east-1:000000000000:certificate/11111111-2222-3333-4444-555555555555"
 ORIGIN = {
     "LoadBalancerCertificateArn": CERTIFICATE.replace("us-east-1", "eu-west-1"),
@@ -236,6 +248,8 @@ def test_edge_parameters_that_go_together_are_accepted(values: dict[str, str]) -
         ("Strategy", "CANARY"),
         ("BakeTimeInMinutes", "1441"),
         ("Tracing", "yes"),
+        ("TraceCollector", COLLECTOR.partition("@")[0] + ":latest"),
+        ("TraceCollector", "public.ecr.aws:443/" + COLLECTOR),
         ("ServiceConnect", "1"),
         ("LoadBalancerCertificateArn", "arn:aws:iam::000000000000:server-certificate/mine"),
         ("LoadBalancerDomainName", "origin"),
@@ -266,6 +280,7 @@ def test_a_bad_value_is_refused_before_anything_is_created(name: str, value: str
         ("ExistingSubnetIds", "subnet-0123456789abcdef0,subnet-1123456789abcdef0"),
         ("ExistingSubnetIds", "subnet-01234567,subnet-89abcdef,subnet-0123456789abcdef0"),
         ("KnowledgeBaseId", "ABCDE12345"),
+        ("TraceCollector", COLLECTOR),
         ("GatewayIdentifier", "knowledge-mcp-server-0a1b2c3d-abcde12345"),
         ("DomainName", "mcp.example.co.uk"),
         ("HostedZoneId", "Z0123456789ABCDEFGHIJ"),

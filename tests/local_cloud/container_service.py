@@ -141,9 +141,9 @@ class Project:
         )["events"]
         return "".join(event["message"] for event in events)
 
-    def image(self, tag: str) -> str:
-        """Build the standard source under ``tag``; its reference by digest."""
-        build = self.build(source(), tag)
+    def image(self, tag: str, **changes: str) -> str:
+        """Build the standard source with ``changes`` under ``tag``; its reference by digest."""
+        build = self.build(source(**changes), tag)
         assert build["buildStatus"] == "SUCCEEDED", self.log(build)
         details = self.client("ecr").describe_images(repositoryName=self.name, imageIds=[{"imageTag": tag}])
         return f"{self.repository_uri}@{details['imageDetails'][0]['imageDigest']}"

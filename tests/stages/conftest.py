@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from local_cloud.launcher import LocalCloud
-from tests.end_to_end.conftest import Project, cloud, scaffold
+from tests.end_to_end.conftest import Project, cloud, inside_the_cloud, scaffold
 from tests.end_to_end.identities import Identity, identities
 from tests.end_to_end.leftovers import everything
 from tests.infrastructure.cloudformation import STAGES
 
-__all__ = ["cloud", "scaffold"]
+__all__ = ["cloud", "inside_the_cloud", "scaffold"]
 
 STEPS = ("create", "image", "scaling", "tags", "bad update", "delete")
 PROPERTY = "stage step"

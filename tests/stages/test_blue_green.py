@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from custom_resources.aws import Clients
-from custom_resources.lifecycle import Runtime
 from custom_resources.mcp_probe import STATELESS_VERSION, ProbeError, bearer, try_tool
-from custom_resources.tokens import TokenSource, bearer_token
-from custom_resources.waiting import Deadline, SystemClock
-from local_cloud.launcher import LocalCloud
 from tests.end_to_end.conftest import Project
+from tests.end_to_end.gateway_token import token_of
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("blue_green")]
 
@@ -34,27 +30,6 @@ def project(scaffold: Callable[[str], Project]) -> Iterator[Project]:
     assert done.returncode == 0, done.stdout + done.stderr
     yield made
     made.ops("destroy", "--stage", "dev", "--yes")
-
-
-@pytest.fixture
-def _inside_the_cloud(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this process's own calls go to the local cloud."""
-    for name, value in cloud.environment().items():
-        monkeypatch.setenv(name, value)
-
-
-def token_of(project: Project) -> str:
-    """Return a token such as the gateway shows to the server."""
-    secrets = project.cloud.client("secretsmanager").list_secrets()["SecretList"]
-    (arn,) = [
-        one["ARN"]
-        for one in secrets
-        if one.get("Description", "").startswith(f"Credentials of the gateway of {project.path.name}")
-    ]
-    clock = SystemClock()
-    runtime = Runtime(Clients(), Deadline(clock, clock.now() + 30))
-    source = TokenSource(project.outputs()["TokenDiscoveryUrl"], arn, (f"{project.path.name}/call",))
-    return bearer_token(runtime, source, 10)
 
 
 @dataclass
@@ -100,7 +75,7 @@ def hook_log(project: Project) -> str:
     )
 
 
-@pytest.mark.usefixtures("_inside_the_cloud")
+@pytest.mark.usefixtures("inside_the_cloud")
 def test_a_bad_version_is_refused_and_nobody_gets_an_answer_of_it(project: Project) -> None:
     before = project.outputs()
     project.replace(MODULE, "total = a + b", "total = a + b + 1")
@@ -117,7 +92,7 @@ def test_a_bad_version_is_refused_and_nobody_gets_an_answer_of_it(project: Proje
     assert project.outputs() | {"ToolCallLatency": ""} == before | {"ToolCallLatency": ""}
 
 
-@pytest.mark.usefixtures("_inside_the_cloud")
+@pytest.mark.usefixtures("inside_the_cloud")
 def test_a_good_version_takes_over_without_a_failed_call(project: Project) -> None:
     before = project.outputs()
     tried = hook_log(project).count("START RequestId")
@@ -131,7 +106,7 @@ def test_a_good_version_takes_over_without_a_failed_call(project: Project) -> No
     assert hook_log(project).count("START RequestId") > tried
 
 
-@pytest.mark.usefixtures("_inside_the_cloud")
+@pytest.mark.usefixtures("inside_the_cloud")
 def test_the_strategy_changes_in_place(project: Project) -> None:
     """After a blue/green deployment the tasks are in the green group; ROLLING leaves them there."""
     before = project.outputs()

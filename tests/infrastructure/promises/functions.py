@@ -8,7 +8,7 @@ from tests.infrastructure.cloudformation import (
     resources,
     walk,
 )
-from tests.infrastructure.promises.registry import differences, only, promise
+from tests.infrastructure.promises.registry import containers, differences, only, promise
 
 
 @promise
@@ -141,7 +141,7 @@ def the_server_always_asks_for_tokens(templates: Templates) -> list[str]:
     fargate, root = templates["fargate"], templates["main"]
     modes = fargate["Parameters"]["AuthMode"].get("AllowedValues")
     breaches = differences("modes", modes, ["cognito", "jwt"])
-    (container,) = only(fargate, "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(templates)
     environment = {item["Name"]: item["Value"] for item in container["Environment"] if "Name" in item}
     for variable, parameter in CALLERS.items():
         breaches += differences(variable, environment.get(variable), {"Ref": parameter})

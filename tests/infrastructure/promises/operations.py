@@ -13,7 +13,7 @@ from tests.infrastructure.cloudformation import (
     resources,
     walk,
 )
-from tests.infrastructure.promises.registry import differences, only, promise
+from tests.infrastructure.promises.registry import containers, differences, only, promise
 from tests.infrastructure.promises.roles import statements_of
 
 
@@ -33,11 +33,11 @@ def logs_are_kept_for_a_while_and_no_longer(templates: Templates) -> list[str]:
             logs = project.get("LogsConfig", {}).get("CloudWatchLogs", {})
             if logs.get("GroupName", {}).get("Ref") not in groups:
                 breaches.append(f"{stem}.{name} logs to a group nobody cleans up")
-        for name, task in resources(template, "AWS::ECS::TaskDefinition").items():
-            for container in task["ContainerDefinitions"]:
+        if resources(template, "AWS::ECS::TaskDefinition"):
+            for container in containers(templates):
                 options = container.get("LogConfiguration", {}).get("Options", {})
                 if options.get("awslogs-group", {}).get("Ref") not in groups:
-                    breaches.append(f"{stem}.{name} logs to a group nobody cleans up")
+                    breaches.append(f"{stem}'s {container['Name']} logs to a group nobody cleans up")
     return breaches
 
 

@@ -31,6 +31,12 @@ def only(template: Template, resource_type: str) -> dict[str, Any]:
     return properties
 
 
+def containers(templates: Templates) -> list[dict[str, Any]]:
+    """Return the task's containers, the server's first; those that a condition decides on are among them."""
+    defined = only(templates["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    return [each["Fn::If"][1] if "Fn::If" in each else each for each in defined]
+
+
 def target_groups(templates: Templates) -> dict[str, dict[str, Any]]:
     """Return the properties of the blue and the green target group by their logical id."""
     return resources(templates["alb"], "AWS::ElasticLoadBalancingV2::TargetGroup")

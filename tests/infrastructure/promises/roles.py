@@ -12,7 +12,7 @@ from tests.infrastructure.cloudformation import (
     resources,
     walk,
 )
-from tests.infrastructure.promises.registry import differences, only, promise
+from tests.infrastructure.promises.registry import containers, differences, only, promise
 
 
 def _trust(role: dict[str, Any]) -> list[dict[str, Any]]:
@@ -250,7 +250,7 @@ def the_task_may_do_what_it_was_asked_to_alone(templates: Templates) -> list[str
 def ecs_reads_the_given_secrets_and_no_others(templates: Templates) -> list[str]:
     """Each place of SecretArns is a variable of the container and one of what the execution role may read."""
     fargate = templates["fargate"]
-    (container,) = only(fargate, "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(templates)
     none = {"Ref": "AWS::NoValue"}
     breaches, values = [], []
     for place, entry in enumerate(container.get("Secrets", [])):

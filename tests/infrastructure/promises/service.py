@@ -7,10 +7,12 @@ from tests.infrastructure.cloudformation import (
     all_resources,
     get_att,
     resources,
+    walk,
 )
 from tests.infrastructure.promises.registry import (
     HEALTH_PATH,
     SERVER_PORT,
+    containers,
     differences,
     only,
     promise,
@@ -21,7 +23,7 @@ from tests.infrastructure.promises.registry import (
 @promise
 def one_health_path_and_one_port(templates: Templates) -> list[str]:
     """Load balancer and container check the path the server serves, on the port it listens on."""
-    (container,) = only(templates["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(templates)
     (registered,) = only(templates["fargate"], "AWS::ECS::Service")["LoadBalancers"]
     environment = {entry["Name"]: entry["Value"] for entry in container["Environment"] if "Name" in entry}
     checked = re.search(r"http://127\.0\.0\.1:(\d+)(/[^']*)'", " ".join(container["HealthCheck"]["Command"]))
@@ -45,7 +47,7 @@ def one_health_path_and_one_port(templates: Templates) -> list[str]:
 @promise
 def the_container_is_locked_down(templates: Templates) -> list[str]:
     """Read-only root, no root user, an init process, and time to drain."""
-    (container,) = only(templates["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(templates)
     return (
         differences("ReadonlyRootFilesystem", container.get("ReadonlyRootFilesystem"), True)
         + differences("User", container.get("User"), "1001")
@@ -58,7 +60,7 @@ def the_container_is_locked_down(templates: Templates) -> list[str]:
 @promise
 def the_server_ends_by_itself_before_it_is_killed(templates: Templates) -> list[str]:
     """After SIGTERM the server waits for calls in flight, for less time than ECS waits for the server."""
-    (container,) = only(templates["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(templates)
     environment = {entry["Name"]: entry["Value"] for entry in container["Environment"] if "Name" in entry}
     grace = int(environment.get("SHUTDOWN_GRACE_SECONDS", 0))
     stop_timeout = int(container.get("StopTimeout", 30))
@@ -212,7 +214,7 @@ def one_architecture_for_build_and_run(templates: Templates) -> list[str]:
 def images_are_immutable_and_pinned_by_digest(templates: Templates) -> list[str]:
     """A tag never changes, every push is scanned, and the task names a digest."""
     repository = only(templates["ecr"], "AWS::ECR::Repository")
-    (container,) = only(templates["fargate"], "AWS::ECS::TaskDefinition")["ContainerDefinitions"]
+    container, *_ = containers(templates)
     accepted = re.compile(templates["fargate"]["Parameters"]["ImageUri"].get("AllowedPattern", ".*"))
     passed = templates["main"]["Resources"]["Fargate"]["Properties"]["Parameters"]["ImageUri"]
     digest = "0" * 64
@@ -227,3 +229,52 @@ def images_are_immutable_and_pinned_by_digest(templates: Templates) -> list[str]
             "a digest is accepted", bool(accepted.fullmatch(f"registry/server@sha256:{digest}")), True
         )
     )
+
+
+@promise
+def a_trace_collector_is_pinned_and_hurts_no_server(templates: Templates) -> list[str]:
+    """It takes spans on the task's own loopback, may end or hang without harm, and outlives the server."""
+    server, *others = containers(templates)
+    if [each["Name"] for each in others] != ["collector"]:
+        return [f"beside the server there are {others}, not one collector"]
+    (collector,) = others
+    fargate, none = templates["fargate"], {"Ref": "AWS::NoValue"}
+    (endpoint,) = [
+        entry["Fn::If"][1]["Value"]
+        for entry in server["Environment"]
+        if entry.get("Fn::If", [""])[0] == "HasTracing"
+    ]
+    image = "${AWS::AccountId}.dkr.ecr.${AWS::Region}.${AWS::URLSuffix}/${TraceCollector}"
+    after = {"Fn::If": ["HasTraceCollector", [{"ContainerName": "collector", "Condition": "START"}], none]}
+    breaches = (
+        differences("image of the collector", collector["Image"], {"Fn::Sub": image})
+        + differences("Essential", collector.get("Essential"), False)
+        + differences("ReadonlyRootFilesystem", collector.get("ReadonlyRootFilesystem"), True)
+        + differences("Privileged", collector.get("Privileged", False), False)
+        + differences("ports of the collector", collector.get("PortMappings", []), [])
+        + differences("spans with a collector", endpoint["Fn::If"][1], "http://127.0.0.1:4318")
+        + differences("what the server starts after", server.get("DependsOn"), after)
+    )
+    if not 0 < collector.get("Memory", 0) <= 256:
+        breaches.append("the collector may take the server's memory")
+    for stem in ("main", "fargate"):
+        accepted = re.compile(templates[stem]["Parameters"]["TraceCollector"].get("AllowedPattern", ".*"))
+        breaches += differences(f"a tag in {stem}", bool(accepted.search("collector:latest")), False)
+    pulled = [
+        node["Resource"]
+        for _, node in walk(resources(fargate, "AWS::IAM::Role")["ExecutionRole"])
+        if isinstance(node, dict) and "ecr:BatchGetImage" in node.get("Action", [])
+    ]
+    repository = {"Fn::Select": [0, {"Fn::Split": ["@", {"Ref": "TraceCollector"}]}]}
+    arn = "arn:${AWS::Partition}:ecr:${AWS::Region}:${AWS::AccountId}:repository/"
+    allowed = [
+        {"Fn::Sub": f"{arn}${{RepositoryName}}"},
+        {
+            "Fn::If": [
+                "HasTraceCollector",
+                {"Fn::Sub": [f"{arn}${{CollectorRepository}}", {"CollectorRepository": repository}]},
+                none,
+            ]
+        },
+    ]
+    return breaches + differences("repositories that may be pulled from", pulled, [allowed])
