@@ -77,7 +77,7 @@ def read_ids(headers: Iterable[tuple[bytes, bytes]]) -> RequestIds:
             session_id = text if _SESSION_ID.match(text) else None
         elif name == b"traceparent":
             traceparent = value.decode("latin-1")
-    if header is session_id is traceparent is None:
+    if header is None and session_id is None and traceparent is None:
         return NO_IDS
     return RequestIds(header, session_id, traceparent)
 

@@ -103,7 +103,8 @@ def add_traces(
     provider.add_span_processor(BatchSpanProcessor(SpanSender(endpoint)))
     trace.set_tracer_provider(provider)
     trace_aws_calls()
-    server._mcp_server.middleware.insert(0, HeedEnvelope())
+    # The runner awaits what it returns, whether that is a coroutine or another awaitable.
+    server._mcp_server.middleware.insert(0, HeedEnvelope())  # type: ignore[arg-type]
     _flush_at_the_end(app, provider)
     return partial(DecideOnTrace, sampler=sampler)
 
