@@ -22,7 +22,7 @@ from ministack.services import ecs  # type: ignore[import-untyped]
 
 from ...cloudformation.patching import wrap
 from .. import target_health
-from ..engine.client import Engine
+from ..engine.client import TASK_LABEL, Engine
 from ..engine.container import Container
 from ..engine.docker_errors import NotFound
 from . import blue_green, refusals, target_groups
@@ -39,8 +39,6 @@ Verdict = tuple[Literal["healthy", "pending", "unhealthy"], str]
 _TICK = 0.2
 _MARGIN = 0.5
 """Seconds that a check and its report take on a busy machine."""
-_TASK = "com.amazonaws.ecs.task-arn"
-"""Label of a container with its task."""
 _THROTTLE_AFTER = 3
 _LONGEST_PAUSE = 10.0
 _TRIGGERS = ("networkConfiguration", "loadBalancers", "platformVersion", "serviceConnectConfiguration")
@@ -296,7 +294,7 @@ class Scheduler:
         # Told by the label: a short program may be over before ministack has noted its container on the task.
         live = {task["taskArn"] for _, task in ecs._tasks.all_items() if task["lastStatus"] != "STOPPED"}
         for container in self.engine.containers.list(all=True):
-            if container.status == "exited" and container.labels.get(_TASK) not in live:
+            if container.status == "exited" and container.labels.get(TASK_LABEL) not in live:
                 container.remove()
 
 

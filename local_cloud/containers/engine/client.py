@@ -17,7 +17,8 @@ from .processes import Processes
 Describe = Callable[[Image, Mapping[str, Any]], ContainerSpec]
 """Makes the specification from the image and ``containers.run``'s options."""
 
-_TASK_LABEL = "com.amazonaws.ecs.task-arn"
+TASK_LABEL = "com.amazonaws.ecs.task-arn"
+"""Label of a container with its task."""
 
 
 class Engine:
@@ -48,7 +49,7 @@ class Containers:
     def run(self, image: str, **options: Any) -> Container:
         """Start a container; options as the Docker SDK's ``run(detach=True)``. Raises the engine's errors."""
         spec = self._describe(self._images.pull(image).image, options)
-        task = spec.labels.get(_TASK_LABEL, "")
+        task = spec.labels.get(TASK_LABEL, "")
         addresses = self._addresses(task)
         try:
             container = Container(spec, addresses, self._directory, self._processes, self._removed)
@@ -94,7 +95,7 @@ class Containers:
     def _removed(self, container: Container) -> None:
         with self._lock:
             self._containers.pop(container.id, None)
-        self._release(container.labels.get(_TASK_LABEL, ""), container.addresses)
+        self._release(container.labels.get(TASK_LABEL, ""), container.addresses)
 
     def _release(self, task: str, addresses: TaskAddresses) -> None:
         with self._lock:
