@@ -14,7 +14,7 @@ import pydantic_core
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from .request_ids import current_ids, current_tool, current_trace_id
+from .request_ids import current_session_id, current_tool, current_trace_id
 
 # At DEBUG, libraries write what they send and receive: tool arguments, tokens, signatures. They stay at INFO,
 # or above it where INFO is a line with every request.
@@ -30,7 +30,7 @@ REPEATED = ("Error calling tool", "Invalid arguments for tool")
 
 def _add_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     event.setdefault("trace_id", current_trace_id())
-    event.setdefault("session_id", current_ids.get().session_id)
+    event.setdefault("session_id", current_session_id.get())
     if "tool" not in event and (tool := current_tool.get()) is not None:
         event["tool"] = tool
     return event

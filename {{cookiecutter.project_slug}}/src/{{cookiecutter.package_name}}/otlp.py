@@ -1,15 +1,17 @@
 """Send spans by OTLP/HTTP in its JSON encoding, signed for AWS where the endpoint is X-Ray's."""
 
+import base64
 import gzip
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
+from math import inf, isfinite
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-import pydantic_core
 import structlog
 import urllib3
 from opentelemetry.sdk.trace import ReadableSpan
@@ -27,6 +29,10 @@ KINDS = {kind: number for number, kind in enumerate(SpanKind, start=1)}
 HAS_REMOTE_PARENT, IS_REMOTE = 0x100, 0x200  # SpanFlags, same file
 # An exception's text is kept, but for those that quote what the caller sent.
 QUOTING = ("ValidationError",)
+# Protobuf's JSON mapping has names for these, and NaN.
+NOT_NUMBERS = {inf: "Infinity", -inf: "-Infinity"}
+# Longer texts, which hardly come twice, are written anew each time.
+MOST_REMEMBERED = 128
 
 Headers = dict[str, str]
 
@@ -72,7 +78,7 @@ class SpanSender(SpanExporter):
         """Post one batch."""
         if self._stopped:
             return SpanExportResult.FAILURE
-        body = gzip.compress(_as_json(encode(spans)), compresslevel=1)
+        body = gzip.compress(encode(spans), compresslevel=1)
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
         try:
             if self.signer is not None:
@@ -100,82 +106,103 @@ class SpanSender(SpanExporter):
         self._pool.clear()
 
 
-def encode(spans: Sequence[ReadableSpan]) -> dict[str, Any]:
-    """Return an ExportTraceServiceRequest; all spans come from one provider, so they share its resource."""
+def encode(spans: Sequence[ReadableSpan]) -> bytes:
+    """Return an ExportTraceServiceRequest; all spans come from one provider, so they share its resource.
+
+    Written as text: a call's span is half a dozen names and as many values, nearly all of which came before.
+    """
     by_scope = sorted(spans, key=_scope_name)
     scopes = [
-        {"scope": {"name": name}, "spans": [_span(span) for span in group]}
+        f'{{"scope":{{"name":{_text(name)}}},"spans":{_list(map(_span, group))}}}'
         for name, group in groupby(by_scope, key=_scope_name)
     ]
-    resource = {"attributes": _attributes(spans[0].resource.attributes)} if spans else {}
-    return {"resourceSpans": [{"resource": resource, "scopeSpans": scopes}]}
+    resource = f'{{"attributes":{_attributes(spans[0].resource.attributes)}}}' if spans else "{}"
+    return f'{{"resourceSpans":[{{"resource":{resource},"scopeSpans":{_list(scopes)}}}]}}'.encode()
+
+
+# What can't be written as UTF-8, half of a surrogate pair in a tool's name say, is escaped like the rest.
+_text = json.JSONEncoder().encode
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"[{','.join(items)}]"
 
 
 def _scope_name(span: ReadableSpan) -> str:
     return span.instrumentation_scope.name if span.instrumentation_scope else ""
 
 
-def _span(span: ReadableSpan) -> dict[str, Any]:
+def _span(span: ReadableSpan) -> str:
     context = span.get_span_context()
     assert context is not None  # noqa: S101 - every span the SDK exports has one
-    events, status = span.events, span.status
-    # A JSON number can't hold 64 bits, so OTLP writes them as text; ids are hexadecimal.
-    encoded: dict[str, Any] = {
-        "traceId": f"{context.trace_id:032x}",
-        "spanId": f"{context.span_id:016x}",
-        "flags": int(context.trace_flags) | HAS_REMOTE_PARENT,
-        "name": span.name,
-        "kind": KINDS[span.kind],
-        "startTimeUnixNano": str(span.start_time),
-        "endTimeUnixNano": str(span.end_time),
-        "attributes": _attributes(span.attributes),
-        "events": [_event(event) for event in events],
-        "status": {"code": status.status_code.value},
-    }
-    if span.parent is not None:
-        encoded["parentSpanId"] = f"{span.parent.span_id:016x}"
-        encoded["flags"] |= IS_REMOTE if span.parent.is_remote else 0
+    parent, events, status = span.parent, span.events, span.status
+    flags = int(context.trace_flags) | HAS_REMOTE_PARENT
+    below = ""
+    if parent is not None:
+        below = f'"parentSpanId":"{parent.span_id:016x}",'
+        flags |= IS_REMOTE if parent.is_remote else 0
+    said = ""
     if status.description and not any(_quotes(event.attributes) for event in events):
-        encoded["status"]["message"] = status.description
-    return encoded
+        said = f',"message":{_text(status.description)}'
+    # A JSON number can't hold 64 bits, so OTLP writes them as text; ids are hexadecimal.
+    return (
+        f'{{"traceId":"{context.trace_id:032x}","spanId":"{context.span_id:016x}",{below}"flags":{flags},'
+        f'"name":{_text(span.name)},"kind":{KINDS[span.kind]},'
+        f'"startTimeUnixNano":"{span.start_time}","endTimeUnixNano":"{span.end_time}",'
+        f'"attributes":{_attributes(span.attributes)},"events":{_list(map(_event, events))},'
+        f'"status":{{"code":{status.status_code.value}{said}}}}}'
+    )
 
 
 def _quotes(attributes: Mapping[str, Any] | None) -> bool:
     return str((attributes or {}).get("exception.type", "")).endswith(QUOTING)
 
 
-def _event(event: Any) -> dict[str, Any]:
+def _event(event: Any) -> str:
     attributes = event.attributes or {}
     if _quotes(attributes):
         attributes = {"exception.type": attributes["exception.type"]}
-    return {"timeUnixNano": str(event.timestamp), "name": event.name, "attributes": _attributes(attributes)}
+    attributes = _attributes(attributes)
+    return f'{{"timeUnixNano":"{event.timestamp}","name":{_text(event.name)},"attributes":{attributes}}}'
 
 
-def _attributes(attributes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _attributes(attributes: Mapping[str, Any] | None) -> str:
     # A span's attributes are a view of a mapping in Python, slow to walk; its copy is a dictionary.
     plain = attributes.copy() if isinstance(attributes, MappingProxyType) else attributes
-    return [
-        # Nearly all are text; asking for that alone first halves what it takes to encode a span.
-        {"key": key, "value": {"stringValue": value} if type(value) is str else _value(value)}
-        for key, value in (plain or {}).items()
-    ]
+    return _list(
+        [
+            _text_attribute(key, value)
+            if type(value) is str and len(value) <= MOST_REMEMBERED
+            else _attribute(key, value)
+            for key, value in (plain or {}).items()
+        ]
+    )
+
+
+@lru_cache(maxsize=1024)
+def _text_attribute(key: str, value: str) -> str:
+    return f'{{"key":{_text(key)},"value":{{"stringValue":{_text(value)}}}}}'
+
+
+def _attribute(key: str, value: Any) -> str:
+    if type(value) is bool:
+        return f'{{"key":{_text(key)},"value":{{"boolValue":{"true" if value else "false"}}}}}'
+    return f'{{"key":{_text(key)},"value":{_text(_value(value))}}}'
 
 
 def _value(value: Any) -> dict[str, Any]:
+    """Return an AnyValue of opentelemetry/proto/common/v1/common.proto, in protobuf's JSON."""
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
         return {"intValue": str(value)}
     if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return {"doubleValue": value if isfinite(value) else NOT_NUMBERS.get(value, "NaN")}
+    if isinstance(value, bytes):
+        return {"bytesValue": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        pairs = [{"key": key, "value": _value(item)} for key, item in value.items()]
+        return {"kvlistValue": {"values": pairs}}
+    if isinstance(value, Iterable) and not isinstance(value, str):
         return {"arrayValue": {"values": [_value(item) for item in value]}}
     return {"stringValue": str(value)}
-
-
-def _as_json(message: dict[str, Any]) -> bytes:
-    try:
-        return pydantic_core.to_json(message)
-    except ValueError:
-        # Half of a surrogate pair, in a tool's name say, which JSON can escape and UTF-8 can't hold.
-        return json.dumps(message, separators=(",", ":")).encode()

@@ -33,7 +33,9 @@ class RequestIds(NamedTuple):
 
 
 NO_IDS = RequestIds()
-current_ids: ContextVar[RequestIds] = ContextVar("request_ids", default=NO_IDS)
+# The trace that a request names or begins; a span without a parent joins it.
+current_trace: ContextVar[int | None] = ContextVar("trace", default=None)
+current_session_id: ContextVar[str | None] = ContextVar("session_id", default=None)
 # Log lines that a tool writes carry its name.
 current_tool: ContextVar[str | None] = ContextVar("tool", default=None)
 
@@ -62,8 +64,8 @@ def current_trace_id() -> str | None:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         return xray_trace_id(context.trace_id)
-    header = current_ids.get().trace
-    return None if header is None else xray_trace_id(header.trace_id)
+    trace_id = current_trace.get()
+    return None if trace_id is None else xray_trace_id(trace_id)
 
 
 def read_ids(headers: Iterable[tuple[bytes, bytes]]) -> RequestIds:
@@ -83,7 +85,7 @@ def read_ids(headers: Iterable[tuple[bytes, bytes]]) -> RequestIds:
 
 
 class KeepRequestIds:
-    """Set `current_ids` while a request is served."""
+    """Set `current_trace` and `current_session_id` while a request is served."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -93,8 +95,11 @@ class KeepRequestIds:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        token = current_ids.set(read_ids(scope["headers"]))
+        ids = read_ids(scope["headers"])
+        trace_token = current_trace.set(None if ids.trace is None else ids.trace.trace_id)
+        session_token = current_session_id.set(ids.session_id)
         try:
             await self.app(scope, receive, send)
         finally:
-            current_ids.reset(token)
+            current_session_id.reset(session_token)
+            current_trace.reset(trace_token)

@@ -5,16 +5,17 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from random import getrandbits
 from typing import Any
 
 from fastmcp import FastMCP
-from fastmcp.telemetry import suppress_fastmcp_telemetry
+from fastmcp.telemetry import INSTRUMENTATION_NAME, suppress_fastmcp_telemetry
 from mcp.server import ServerRequestContext
-from mcp.server.context import CallNext, HandlerResult
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware
 from opentelemetry import context, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
@@ -26,8 +27,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._distribution import this_distribution
 from .aws_spans import trace_aws_calls
+from .call_spans import quickened
 from .otlp import SpanSender
-from .request_ids import RequestIds, TraceHeader, current_ids, read_ids
+from .request_ids import RequestIds, current_session_id, current_trace, read_ids
 
 # A process that is told to end sends what it has, but not for longer than this.
 FLUSH_SECONDS = 5
@@ -49,8 +51,9 @@ _WITHOUT_SPANS = _without_spans()
 class Tracers(TracerProvider):
     """A provider that keeps the tracers it makes; FastMCP asks for one with every span."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, ratio: TraceIdRatioBased, **options: Any) -> None:
+        super().__init__(sampler=ParentBased(ratio), **options)
+        self._ratio = ratio
         self._made: dict[tuple[str, str | None, str | None], trace.Tracer] = {}
 
     def get_tracer(
@@ -65,7 +68,10 @@ class Tracers(TracerProvider):
         if attributes:
             return super().get_tracer(*asked, attributes)
         if asked not in self._made:
-            self._made[asked] = super().get_tracer(*asked)
+            made = super().get_tracer(*asked)
+            if instrumenting_module_name == INSTRUMENTATION_NAME and isinstance(made, Tracer):
+                made = quickened(made, self._ratio)
+            self._made[asked] = made
         return self._made[asked]
 
 
@@ -74,10 +80,9 @@ class BegunTraceIds(RandomIdGenerator):
 
     def generate_trace_id(self) -> int:
         """Return a 128-bit id."""
-        header = current_ids.get().trace
-        # A load balancer sends no span to be a child of; who sends one is the parent.
-        if header is not None and header.parent_id is None:
-            return header.trace_id
+        trace_id = current_trace.get()
+        if trace_id is not None:
+            return trace_id
         return super().generate_trace_id()
 
 
@@ -94,7 +99,7 @@ def add_traces(
     resource = Resource.create({"service.name": distribution.name, "service.version": distribution.version})
     sampler = TraceIdRatioBased(sample_ratio)
     provider = Tracers(
-        sampler=ParentBased(sampler),
+        sampler,
         resource=resource.merge(OTELResourceDetector().detect()),
         id_generator=BegunTraceIds(),
         # The lifespan's end is the place: uvicorn raises SIGINT again, which skips exit handlers.
@@ -103,14 +108,15 @@ def add_traces(
     provider.add_span_processor(BatchSpanProcessor(SpanSender(endpoint)))
     trace.set_tracer_provider(provider)
     trace_aws_calls()
+    middleware = server._mcp_server.middleware
     # The runner awaits what it returns, whether that is a coroutine or another awaitable.
-    server._mcp_server.middleware.insert(0, HeedEnvelope())  # type: ignore[arg-type]
+    middleware[0] = HeedEnvelope(middleware[0])  # type: ignore[call-overload]
     _flush_at_the_end(app, provider)
     return partial(DecideOnTrace, sampler=sampler)
 
 
 class DecideOnTrace:
-    """Decides on a request's trace, once, and sets `current_ids`, in place of `KeepRequestIds`.
+    """Decides on a request's trace, once, and does what `KeepRequestIds` does.
 
     Most requests begin a trace that isn't kept. Theirs is the short way: one context is attached, in which
     FastMCP makes no span. On spans of others the sampler decides the same again, since they get the same id.
@@ -119,7 +125,7 @@ class DecideOnTrace:
     def __init__(self, app: ASGIApp, sampler: TraceIdRatioBased) -> None:
         self.app = app
         self._mask, self._bound = sampler.TRACE_ID_LIMIT, sampler.bound
-        self._new_trace_id = RandomIdGenerator().generate_trace_id
+        self._new_trace_id = partial(getrandbits, 128)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Attach the trace while the request is served."""
@@ -134,23 +140,23 @@ class DecideOnTrace:
         if serving is None and current and trace.get_current_span(current).get_span_context().is_valid:
             # Something outside of this application traces it.
             serving = self._following(current)
+        trace_id = None
         if serving is None:
-            header = ids.trace
-            if header is None:
-                # Log lines have its id, kept or not.
-                header = TraceHeader(self._new_trace_id(), None, False)
-                ids = RequestIds(header, ids.session_id, ids.traceparent)
-            if header.trace_id & self._mask < self._bound:
+            # Log lines have its id, kept or not. A load balancer begins a trace and sends no span to follow.
+            trace_id = self._new_trace_id() if ids.trace is None else ids.trace.trace_id
+            if trace_id & self._mask < self._bound:
                 serving = current
             else:
                 serving = Context({**current, **_WITHOUT_SPANS}) if current else _WITHOUT_SPANS
-        ids_token = current_ids.set(ids)
+        trace_token = current_trace.set(trace_id)
+        session_token = current_session_id.set(ids.session_id)
         token = context.attach(serving)
         try:
             await self.app(scope, receive, send)
         finally:
             context.detach(token)
-            current_ids.reset(ids_token)
+            current_session_id.reset(session_token)
+            current_trace.reset(trace_token)
 
     def _of_caller(self, ids: RequestIds) -> Context | None:
         """Return the context of the span that `X-Amzn-Trace-Id`, or else `traceparent`, names."""
@@ -171,23 +177,29 @@ class DecideOnTrace:
 
 
 class HeedEnvelope:
-    """Lets FastMCP follow the caller that a request's `_meta` names, whatever was decided without it."""
+    """Lets FastMCP follow the caller that a request's `_meta` names, whatever was decided without it.
+
+    It calls the middleware that it stands in for itself, since each one of the runner's chain takes its time.
+    """
+
+    def __init__(self, inner: ServerMiddleware[Any]) -> None:
+        self._inner = inner
 
     def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> Awaitable[HandlerResult]:
         """Serve a request; a plain function, since there is nearly never anything to do."""
         if ctx.meta and "traceparent" in ctx.meta:
             return self._heeding(ctx, call_next)
-        return call_next(ctx)
+        return self._inner(ctx, call_next)
 
     async def _heeding(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         current = context.get_current()
         if trace.get_current_span(current).get_span_context().is_valid:
             # FastMCP too prefers the caller that the headers name.
-            return await call_next(ctx)
+            return await self._inner(ctx, call_next)
         undecided = Context({key: value for key, value in current.items() if key not in _WITHOUT_SPANS})
         token = context.attach(undecided)
         try:
-            return await call_next(ctx)
+            return await self._inner(ctx, call_next)
         finally:
             context.detach(token)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import math
 import subprocess
 import threading
 import time
@@ -23,6 +24,7 @@ from opentelemetry import context
 from opentelemetry.propagate import inject
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
@@ -252,12 +254,12 @@ def test_one_decision_is_made_and_the_sampler_makes_the_same(package: Any) -> No
     seen = []
 
     async def application(*_arguments: object) -> None:
-        header = request_ids.current_ids.get().trace
-        assert request_ids.current_trace_id() == request_ids.xray_trace_id(header.trace_id)
+        trace_id = request_ids.current_trace.get()
+        assert request_ids.current_trace_id() == request_ids.xray_trace_id(trace_id)
         # FastMCP's own question, and the sampler's answer to anybody who begins a span here.
-        sampled = sampler.should_sample(None, header.trace_id, "any").decision
+        sampled = sampler.should_sample(None, trace_id, "any").decision
         seen.append((telemetry_mode(), sampled))
-        assert traces.BegunTraceIds().generate_trace_id() == header.trace_id
+        assert traces.BegunTraceIds().generate_trace_id() == trace_id
 
     sampler = TraceIdRatioBased(0.5)
     decide = traces.DecideOnTrace(application, sampler)
@@ -268,7 +270,7 @@ def test_one_decision_is_made_and_the_sampler_makes_the_same(package: Any) -> No
     assert 60 < seen.count(kept) < 140
     # Nothing of a request is left behind.
     assert context.get_current() == {}
-    assert request_ids.current_ids.get() is request_ids.NO_IDS
+    assert request_ids.current_trace.get() is None
 
 
 @pytest.mark.usefixtures("fastmcp_traces")
@@ -408,9 +410,7 @@ def test_a_batch_for_xray_carries_a_valid_signature(
     otlp = package("otlp")
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(otlp.SpanSender(sink.url, otlp.Signer("eu-west-1"))))
-    with provider.get_tracer("test").start_as_current_span(
-        "signed", attributes={"list": [1, 2], "flag": True, "share": 0.5}
-    ):
+    with provider.get_tracer("test").start_as_current_span("signed"):
         pass
     provider.shutdown()
     ((path, headers, body),) = sink.requests
@@ -434,9 +434,40 @@ def test_a_batch_for_xray_carries_a_valid_signature(
     again.headers["X-Amz-Security-Token"] = "session-token"
     expected = signer.signature(signer.string_to_sign(again, signer.canonical_request(again)), again)
     assert given.endswith(f"Signature={expected}")
-    (span,) = sink.spans()
-    assert {item["key"]: item["value"] for item in span["attributes"]} == {
-        "list": {"arrayValue": {"values": [{"intValue": "1"}, {"intValue": "2"}]}},
-        "flag": {"boolValue": True},
-        "share": {"doubleValue": 0.5},
-    }
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("text", {"stringValue": "text"}),
+        ("half \ud800", {"stringValue": "half \ud800"}),
+        ("long " * 100, {"stringValue": "long " * 100}),
+        (True, {"boolValue": True}),
+        (False, {"boolValue": False}),
+        (1, {"intValue": "1"}),
+        (2**63 - 1, {"intValue": "9223372036854775807"}),
+        (1.0, {"doubleValue": 1.0}),
+        (math.nan, {"doubleValue": "NaN"}),
+        (-math.inf, {"doubleValue": "-Infinity"}),
+        (math.inf, {"doubleValue": "Infinity"}),
+        (b"\x00\xff", {"bytesValue": "AP8="}),
+        ([1, 2], {"arrayValue": {"values": [{"intValue": "1"}, {"intValue": "2"}]}}),
+        (["a", True], {"arrayValue": {"values": [{"stringValue": "a"}, {"boolValue": True}]}}),
+        ({"a": 1}, {"kvlistValue": {"values": [{"key": "a", "value": {"intValue": "1"}}]}}),
+    ],
+)
+def test_attributes_are_written_as_protobufs_json_mapping_has_them(
+    package: Any, value: Any, written: dict[str, Any]
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    # Twice, since what was written once is remembered; and next to what compares equal.
+    for key in ("a", "b", "a"):
+        with provider.get_tracer("test").start_as_current_span("a call", attributes={key: value, "one": 1}):
+            pass
+    (scope,) = json.loads(package("otlp").encode(exporter.get_finished_spans()))["resourceSpans"][0][
+        "scopeSpans"
+    ]
+    found = [{item["key"]: item["value"] for item in span["attributes"]} for span in scope["spans"]]
+    assert found == [{key: written, "one": {"intValue": "1"}} for key in ("a", "b", "a")]
