@@ -1,7 +1,7 @@
 """Name and version of the installed distribution this package belongs to."""
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from importlib import metadata
 from typing import NamedTuple
 
 UNINSTALLED_VERSION = "0+uninstalled"
@@ -19,11 +19,22 @@ def this_distribution() -> Distribution:
     """Look the distribution up; a source tree that isn't installed reports `UNINSTALLED_VERSION`."""
     package = __package__ or __name__
     try:
-        found = distribution(package)
-    except PackageNotFoundError:
-        # The distribution is called differently: only then is the slow search through all of them needed.
-        owners = packages_distributions().get(package)
-        if not owners:
+        found = metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        # The distribution is called differently.
+        owner = _owner(package)
+        if owner is None:
             return Distribution(package.replace("_", "-"), UNINSTALLED_VERSION)
-        found = distribution(owners[0])
+        found = owner
     return Distribution(found.metadata["Name"], found.version)
+
+
+def _owner(package: str) -> metadata.Distribution | None:
+    """Return the distribution that installed a package.
+
+    `packages_distributions` parses the metadata of all, for longer than a tenth of a start.
+    """
+    line = f"\n{package}/__init__.py,"
+    return next(
+        (found for found in metadata.distributions() if line in f"\n{found.read_text('RECORD')}"), None
+    )

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,26 @@ def test_nothing_slow_is_imported_before_it_is_needed(command: Any) -> None:
     code = f"import sys; import {process['args'][2]}.serving; print('boto3' in sys.modules)"
     process["args"] = [sys.executable, "-c", code]
     assert subprocess.check_output(**process, text=True, timeout=30) == "False\n"
+
+
+def test_the_version_is_found_where_the_distribution_is_called_differently(
+    package: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = package("settings").__package__
+    for dist, owned in (("neighbour", f"{name}_too"), ("called-differently", name)):
+        info = tmp_path / f"{dist.replace('-', '_')}-1.2.3.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {dist}\nVersion: 1.2.3\n")
+        (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{owned}/__init__.py,sha256=x,1\n")
+    module = package("_distribution")
+    find = module.this_distribution.__wrapped__
+    with monkeypatch.context() as patched:
+
+        def not_found(_name: str) -> None:
+            raise module.metadata.PackageNotFoundError
+
+        patched.setattr(module.metadata, "distribution", not_found)
+        patched.setattr(sys, "path", [str(tmp_path)])
+        assert find() == ("called-differently", "1.2.3")
+        patched.setattr(sys, "path", [])
+        assert find() == (name.replace("_", "-"), module.UNINSTALLED_VERSION)
