@@ -89,13 +89,14 @@ def measure(context: Context, names: Sequence[str], *, record: bool) -> tuple[di
     met = True
     for name in names:
         part = PARTS[name]
-        findings = part.run(context)
+        own = part.context(context)
+        findings = part.run(own)
         met = met and all(verdict.met for verdict in findings.verdicts)
         raw[name] = findings.raw
         tables = (report.plain(findings.table), report.plain(report.verdict_table(findings.verdicts)))
         print("\n\n".join((part.title, *tables)), end="\n\n", flush=True)
         if record:
-            report.record(RESULTS, part.title, report.section(part.title, stamp(context), findings))
+            report.record(RESULTS, part.title, report.section(part.title, stamp(own), findings))
     return raw, met
 
 
